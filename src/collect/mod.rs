@@ -1,0 +1,1 @@
+//! What reads AWS: accounts, Regions, the inventory, CloudTrail look-ups, AWS Config.

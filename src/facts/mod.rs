@@ -1,0 +1,3 @@
+//! Observations become facts documents for the rules.
+
+pub mod catalogue;

@@ -1,0 +1,1 @@
+//! Verdicts and what was open before become what changes.

@@ -1,0 +1,1 @@
+//! Region → country → memberships at a date; boundaries; which boundary a key set has to stay in.

@@ -1,0 +1,79 @@
+//! What follows from one batch, ready to be committed with it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Finding, Subject, SubjectKind, Verdict};
+
+/// Everything that follows from one batch.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// All verdicts of each subject that was judged; they replace what was stored for it.
+    pub verdicts: Vec<SubjectVerdicts>,
+    /// Subjects that are no more, after a complete reading.
+    pub gone: Vec<(SubjectKind, String)>,
+    /// What became of findings.
+    pub findings: Vec<FindingChange>,
+    /// What has to be said, and where.
+    pub outbox: Vec<OutboxRow>,
+}
+
+/// All verdicts on one subject.
+#[derive(Debug, Clone)]
+pub struct SubjectVerdicts {
+    /// The subject.
+    pub subject: Subject,
+    /// One verdict a rule of the subject's kind, by rule name.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// What became of one finding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FindingChange {
+    /// The finding as it is now.
+    pub finding: Finding,
+    /// How it got there.
+    pub transition: Transition,
+}
+
+/// A step in the life of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transition {
+    /// It is new, or came back after it was resolved.
+    Opened,
+    /// It still fails; its message or evidence may be new.
+    Refreshed,
+    /// It still fails, and its rule's level has risen.
+    Escalated,
+    /// It is still open and could not be judged.
+    Staled,
+    /// It was mended, or its subject is gone, or it aged out.
+    Resolved,
+    /// An exception permits it now.
+    Excepted,
+    /// Its exception has ended.
+    ExceptionEnded,
+}
+
+/// One message to one topic, as it will be published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxRow {
+    /// A hash of topic, finding, reason and the finding's life; the deduplication id on a FIFO topic.
+    pub id: String,
+    /// The topic's ARN.
+    pub topic: String,
+    /// The topic to use when that one fails for good.
+    pub fallback: Option<String>,
+    /// The finding; none for what concerns the audit itself.
+    pub finding: Option<String>,
+    /// `opened`, `escalated`, `reminder`, `resolved`, `exception_expiring`, `coverage_lost`.
+    pub reason: String,
+    /// The subject line for people.
+    pub subject: String,
+    /// The JSON document `keyward.alert/v1`.
+    pub document: String,
+    /// The text for people.
+    pub text: String,
+    /// Message attributes by name: `level`, `rule`, `account`, `region`, `status`.
+    pub attributes: std::collections::BTreeMap<String, String>,
+}

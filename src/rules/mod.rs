@@ -1,0 +1,1 @@
+//! Sigma rules: loading, compiling, and three-valued evaluation.

@@ -1,0 +1,1 @@
+//! SQL: one transaction per batch.
