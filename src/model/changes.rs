@@ -55,6 +55,21 @@ pub enum Transition {
     ExceptionEnded,
 }
 
+impl Transition {
+    /// The step's name, as in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Refreshed => "refreshed",
+            Self::Escalated => "escalated",
+            Self::Staled => "staled",
+            Self::Resolved => "resolved",
+            Self::Excepted => "excepted",
+            Self::ExceptionEnded => "exception_ended",
+        }
+    }
+}
+
 /// One message to one topic, as it will be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxRow {
@@ -76,4 +91,15 @@ pub struct OutboxRow {
     pub text: String,
     /// Message attributes by name: `level`, `rule`, `account`, `region`, `status`.
     pub attributes: std::collections::BTreeMap<String, String>,
+}
+
+impl OutboxRow {
+    /// What the message is about: the finding, or the part of the audit that it concerns
+    /// (`coverage_lost/111122223333/eu-central-1`). Messages about the same go out in order.
+    pub fn about(&self) -> String {
+        let attribute = |name: &str| self.attributes.get(name).map_or("", String::as_str);
+        self.finding
+            .clone()
+            .unwrap_or_else(|| format!("{}/{}/{}", self.reason, attribute("account"), attribute("region")))
+    }
 }
