@@ -3,7 +3,11 @@
 //! `docs/facts.md` is generated from this table, `keyward rules check` checks rules against it, and a test
 //! holds the documents that are built to it.
 
+mod markdown;
+
 use crate::model::SubjectKind;
+
+pub use markdown::markdown;
 
 /// What values a fact takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +180,12 @@ pub const CATALOGUE: &[FactSpec] = &[
     ),
     fact(Key, "policy.replication_principals", Texts, "Those principals."),
     fact(Key, "policy.replica_regions", Texts, "The Regions that `kms:ReplicaRegion` conditions allow."),
+    fact(
+        Key,
+        "policy.deleted_principals",
+        Texts,
+        "Unique ids (`AROA…`, `AIDA…`) that AWS left in the policy when their principals were deleted; they let nobody in.",
+    ),
     fact(Key, "grants.count", Int, "How many grants the key has."),
     fact(Key, "grants.foreign_accounts", Texts, "Foreign accounts that are grantees."),
     // ---- key_set: a primary and its replicas, or a single-Region key ------------------------------
@@ -411,7 +421,7 @@ pub const CATALOGUE: &[FactSpec] = &[
         Event,
         "trail_change.kms_excluded",
         Bool,
-        "PutEventSelectors leaves out KMS events, by name or by recording no management events.",
+        "PutEventSelectors leaves out changes to keys: by name, by recording no management events, or only reads.",
     ),
     fact(
         Event,

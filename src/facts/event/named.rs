@@ -1,0 +1,103 @@
+//! Which key a record is about.
+
+use super::recorded_in;
+use crate::facts::Context;
+use crate::facts::estate::Estate;
+use crate::model::{AccountId, EventRecord, KeyArn, Region};
+
+/// The keys that a record is about.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    /// In the record's order; ReEncrypt has two.
+    pub(super) keys: Vec<KeyArn>,
+    /// Why a key that is named is not among them.
+    pub(super) unresolved: Option<String>,
+}
+
+impl Named {
+    /// The key that the record is about first of all.
+    pub(super) fn first(&self) -> Option<&KeyArn> {
+        self.keys.first()
+    }
+}
+
+/// Where a record names its key when its `resources` do not, the surest first. `responseElements.keyId` is an ARN
+/// since December 2022; what is requested may be an id, an alias or an ARN of either.
+const FIELDS: [&[&str]; 8] = [
+    &["responseElements", "keyId"],
+    &["responseElements", "keyMetadata", "arn"],
+    &["requestParameters", "keyId"],
+    &["requestParameters", "targetKeyId"],
+    &["requestParameters", "sourceKeyId"],
+    &["requestParameters", "destinationKeyId"],
+    &["requestParameters", "aliasName"],
+    &["serviceEventDetails", "keyId"],
+];
+
+/// The keys that a record of AWS KMS is about.
+pub(super) fn keys(record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Named {
+    let keys = in_resources(record);
+    if !keys.is_empty() {
+        return Named { keys, unresolved: None };
+    }
+    let mut unresolved = None;
+    for text in FIELDS.iter().filter_map(|path| record.text(path)) {
+        if let Some(arn) = resolve(text, record, estate, context) {
+            return Named { keys: vec![arn], unresolved: None };
+        }
+        unresolved = unresolved.or_else(|| Some(format!("which key `{text}` is could not be told")));
+    }
+    Named { keys: Vec::new(), unresolved }
+}
+
+/// The key ARNs in `resources`. Old records give no type, and alias events list the alias beside the key under the
+/// same type, so the form of the ARN decides.
+fn in_resources(record: &EventRecord) -> Vec<KeyArn> {
+    let resources = record.record().get("resources").and_then(|value| value.as_array());
+    let mut keys: Vec<KeyArn> = Vec::new();
+    for resource in resources.into_iter().flatten() {
+        let text = ["ARN", "arn"].iter().find_map(|name| resource.get(name)?.as_str());
+        if let Some(arn) = text.and_then(|text| text.parse().ok())
+            && !keys.contains(&arn)
+        {
+            keys.push(arn);
+        }
+    }
+    keys
+}
+
+fn resolve(text: &str, record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Option<KeyArn> {
+    if let Ok(arn) = text.parse() {
+        return Some(arn);
+    }
+    if let Some((account, region, alias)) = alias_arn(text) {
+        return estate.key_of_alias(&account, &region, alias).cloned();
+    }
+    let region: Region = record.text(&["awsRegion"])?.parse().ok()?;
+    let account = recorded_in(record)?;
+    if text.starts_with("alias/") {
+        return estate.key_of_alias(&account, &region, text).cloned();
+    }
+    let partition =
+        context.atlas.region(&region).map_or_else(|| partition_of(&region), |info| &info.partition);
+    format!("arn:{partition}:kms:{region}:{account}:key/{text}").parse().ok()
+}
+
+fn alias_arn(text: &str) -> Option<(AccountId, Region, &str)> {
+    let mut parts = text.splitn(6, ':');
+    let (prefix, _, service) = (parts.next()?, parts.next()?, parts.next()?);
+    let (region, account, alias) = (parts.next()?, parts.next()?, parts.next()?);
+    (prefix == "arn" && service == "kms" && alias.starts_with("alias/")).then_some((
+        account.parse().ok()?,
+        region.parse().ok()?,
+        alias,
+    ))
+}
+
+/// The partition of a Region that is newer than the atlas, by the beginning of its name.
+fn partition_of(region: &Region) -> &'static str {
+    const BEGINNINGS: [(&str, &str); 3] =
+        [("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("eusc-", "aws-eusc")];
+    let found = BEGINNINGS.iter().find(|(beginning, _)| region.as_str().starts_with(beginning));
+    found.map_or("aws", |(_, partition)| partition)
+}

@@ -1,0 +1,100 @@
+//! What a call does to a CloudTrail trail: whether it still records KMS.
+
+use serde_json::Value;
+
+use crate::facts::key::either;
+use crate::facts::sheet::{Known, Sheet};
+use crate::model::EventRecord;
+
+const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
+
+/// Writes which trail a call concerns, and what its new event selectors leave of KMS.
+pub(super) fn put(sheet: &mut Sheet, record: &EventRecord) {
+    let names =
+        ["CreateTrail", "DeleteTrail", "PutEventSelectors", "StartLogging", "StopLogging", "UpdateTrail"];
+    if record.source() != CLOUDTRAIL || !names.contains(&record.name()) {
+        return;
+    }
+    let trail = ["trailName", "name"].iter().find_map(|name| record.text(&["requestParameters", name]));
+    let trail = trail.or_else(|| record.text(&["responseElements", "trailARN"]));
+    sheet.put_some("trail_change.trail", trail);
+    if record.name() == "PutEventSelectors" {
+        let Recorded { changes, uses } = recorded(record);
+        sheet.put_known("trail_change.kms_excluded", changes.clone().map(|changes| !changes));
+        sheet.put_known("trail_change.kms_writes_only", changes.and_then(|changes| Ok(changes && !uses?)));
+    }
+}
+
+/// What a trail's selectors record of KMS: all calls are management events, and uses of keys are reads.
+struct Recorded {
+    changes: Known<bool>,
+    uses: Known<bool>,
+}
+
+fn recorded(record: &EventRecord) -> Recorded {
+    let list = |name| {
+        let selectors = record.record().get("requestParameters").and_then(|request| request.get(name));
+        selectors.and_then(Value::as_array).filter(|selectors| !selectors.is_empty())
+    };
+    let each: Vec<Recorded> = match (list("advancedEventSelectors"), list("eventSelectors")) {
+        (Some(advanced), _) => advanced.iter().map(by_advanced).collect(),
+        (None, Some(basic)) => basic.iter().map(by_basic).collect(),
+        (None, None) => {
+            let reason = "the record leaves the event selectors out";
+            return Recorded { changes: Err(reason.to_owned()), uses: Err(reason.to_owned()) };
+        }
+    };
+    // One selector that lets an event through is enough.
+    let none = Recorded { changes: Ok(false), uses: Ok(false) };
+    each.into_iter().fold(none, |all, one| Recorded {
+        changes: either(all.changes, one.changes),
+        uses: either(all.uses, one.uses),
+    })
+}
+
+fn by_basic(selector: &Value) -> Recorded {
+    let includes = selector.get("includeManagementEvents").and_then(Value::as_bool).unwrap_or(true);
+    let excluded = texts(selector, "excludeManagementEventSources").any(|source| source == super::KMS);
+    let kind = selector.get("readWriteType").and_then(Value::as_str).unwrap_or("All");
+    let recorded = includes && !excluded;
+    Recorded { changes: Ok(recorded && kind != "ReadOnly"), uses: Ok(recorded && kind != "WriteOnly") }
+}
+
+fn by_advanced(selector: &Value) -> Recorded {
+    let fields = || selector.get("fieldSelectors").and_then(Value::as_array).into_iter().flatten();
+    let name = |field: &Value| field.get("field").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let admits = |field_name: &str, value: &str| {
+        fields().filter(|field| name(field) == field_name).all(|field| admits(field, value))
+    };
+    let is_management =
+        fields().any(|field| name(field) == "eventCategory") && admits("eventCategory", "Management");
+    let covers_kms = is_management && admits("eventSource", super::KMS);
+    let other = fields()
+        .map(name)
+        .find(|name| !matches!(name.as_str(), "eventCategory" | "eventSource" | "readOnly"));
+    let answer = |read_only: &str| match &other {
+        _ if !covers_kms || !admits("readOnly", read_only) => Ok(false),
+        Some(field) => Err(format!("what an event selector on `{field}` leaves of KMS cannot be told")),
+        None => Ok(true),
+    };
+    Recorded { changes: answer("false"), uses: answer("true") }
+}
+
+/// Whether a field selector lets a value through; every operator that it has must.
+fn admits(field: &Value, value: &str) -> bool {
+    let any = |name: &str, test: &dyn Fn(&str) -> bool| {
+        let mut given = texts(field, name).peekable();
+        given.peek().is_none() || given.any(test)
+    };
+    let none = |name: &str, test: &dyn Fn(&str) -> bool| !texts(field, name).any(test);
+    any("equals", &|given| given == value)
+        && any("startsWith", &|given| value.starts_with(given))
+        && any("endsWith", &|given| value.ends_with(given))
+        && none("notEquals", &|given| given == value)
+        && none("notStartsWith", &|given| value.starts_with(given))
+        && none("notEndsWith", &|given| value.ends_with(given))
+}
+
+fn texts<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
