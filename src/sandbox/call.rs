@@ -21,6 +21,8 @@ pub struct Call {
     pub operation: String,
     /// Who calls.
     pub principal: Principal,
+    /// The id of the access key; none for calls from inside the process.
+    pub access_key: Option<String>,
     /// The input with the API's member names (`KeyId`), whatever the protocol.
     pub input: Value,
     /// Where the call comes from.
@@ -29,6 +31,48 @@ pub struct Call {
     pub user_agent: String,
     /// The id of this request, a UUID.
     pub request_id: String,
+}
+
+impl Call {
+    /// The caller's ARN, or a service's name: `arn:aws:sts::111122223333:assumed-role/Auditor/keyward`.
+    pub fn principal_arn(&self) -> String {
+        self.principal.arn(&self.partition, &self.account)
+    }
+
+    /// The ARN of the role behind the caller's session, if it is one.
+    pub fn role_arn(&self) -> Option<String> {
+        match &self.principal {
+            Principal::AssumedRole { role, .. } => {
+                Some(format!("arn:{}:iam::{}:role/{role}", self.partition, self.account))
+            }
+            _ => None,
+        }
+    }
+
+    /// The call as IAM names the permission for it: `kms:GetKeyPolicy`.
+    pub fn action(&self) -> String {
+        let operation = match (self.service.as_str(), self.operation.as_str()) {
+            ("sns", "PublishBatch") => "Publish",
+            (_, operation) => operation,
+        };
+        format!("{}:{operation}", self.service)
+    }
+
+    /// A member of the input that is a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.input.get(name).and_then(Value::as_str)
+    }
+
+    /// A member of the input that is a whole number, written as one or as text.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        let value = self.input.get(name)?;
+        value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+    }
+}
+
+/// Whether an error's code says that the caller may not.
+pub fn is_denial(code: &str) -> bool {
+    code.starts_with("AccessDenied") || code == "AuthorizationError"
 }
 
 /// Who calls.
@@ -53,6 +97,20 @@ pub enum Principal {
         /// Such as `s3.amazonaws.com`.
         name: String,
     },
+}
+
+impl Principal {
+    /// The principal's ARN in an account, or a service's name.
+    pub fn arn(&self, partition: &str, account: &AccountId) -> String {
+        match self {
+            Self::Root => format!("arn:{partition}:iam::{account}:root"),
+            Self::User { name } => format!("arn:{partition}:iam::{account}:user/{name}"),
+            Self::AssumedRole { role, session } => {
+                format!("arn:{partition}:sts::{account}:assumed-role/{role}/{session}")
+            }
+            Self::Service { name } => name.clone(),
+        }
+    }
 }
 
 /// What a service answers: the output with the API's member names, or an error.
