@@ -1,1 +1,17 @@
 //! One report model and its renderings.
+//!
+//! A report says, for one framework and one point in time: what was in scope and what of it could *not* be
+//! read, which controls the rules support and what they found, where every key set is, and what stands open.
+
+mod build;
+pub mod framework;
+pub mod html;
+mod model;
+pub mod ocsf;
+pub mod residency;
+pub mod scan;
+
+pub use build::{Material, build};
+pub use model::{
+    ControlReport, ControlStatus, CoverageGap, FindingRow, Opinion, Report, RuleReport, Scope, SubjectRow,
+};
