@@ -5,19 +5,24 @@
 //! [`metrics`], [`report`], [`web`]. The pure rooms ([`model`], [`jurisdiction`], [`facts`], [`rules`],
 //! [`findings`]) see no clock, no I/O and no SDK. `docs/ARCHITECTURE.md` tells why.
 
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod daemon;
 pub mod facts;
 pub mod findings;
 pub mod jurisdiction;
 pub mod metrics;
 pub mod model;
 pub mod notify;
+pub mod pipeline;
 pub mod report;
+pub mod rounds;
 pub mod rules;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod scan;
 pub mod store;
 pub mod web;

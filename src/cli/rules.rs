@@ -1,0 +1,506 @@
+//! `keyward rules list|check|test|explain`: what the rules are, whether they are right, and what they mean.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::{Exit, UsageError};
+use crate::model::{Level, Outcome, SubjectKind};
+use crate::rules::{ExemplarResult, Rule, RuleErrors, RuleFile, RuleSet, builtin_files};
+
+/// `keyward rules …`. Without a path, the rules are those that come with the program.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List the rules
+    List {
+        /// Rule files, or folders of them
+        paths: Vec<PathBuf>,
+        /// How the list is written
+        #[arg(long, value_enum, default_value_t)]
+        format: ListFormat,
+    },
+    /// Check rule files: every mistake with its place and a suggestion
+    Check {
+        /// Rule files, or folders of them
+        paths: Vec<PathBuf>,
+    },
+    /// Run the exemplars of rules
+    Test {
+        /// Rule files, or folders of them
+        paths: Vec<PathBuf>,
+    },
+    /// Explain one rule: what it finds, why that matters, and what to do
+    Explain {
+        /// The rule's name
+        name: String,
+        /// Rule files, or folders of them
+        paths: Vec<PathBuf>,
+    },
+}
+
+pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let (Command::List { paths, .. }
+    | Command::Check { paths }
+    | Command::Test { paths }
+    | Command::Explain { paths, .. }) = command;
+    let files = files_at(paths).map_err(|error| UsageError(format!("{error:#}")))?;
+    let answer = match command {
+        Command::List { format, .. } => list(&files, *format, out, &mut io::stderr())?,
+        Command::Check { .. } => check(&files, out)?,
+        Command::Test { .. } => test(&files, out)?,
+        Command::Explain { name, .. } => explain(&files, name, out)?,
+    };
+    Ok(match answer {
+        Answer::InOrder => Exit::Fine,
+        Answer::Mistakes => Exit::Usage,
+    })
+}
+
+/// The page `docs/rules.md`: every built-in rule by what it judges.
+///
+/// # Errors
+///
+/// A built-in rule does not load.
+pub fn markdown() -> anyhow::Result<String> {
+    let rules = RuleSet::compile(&builtin_files(), &[])?;
+    let mut page = String::from(
+        "# Rules\n\nGenerated from `rules/`. `keyward rules explain NAME` tells more of each: why it matters, what to do, and what \
+         it looks at.\n",
+    );
+    for (kind, title) in [
+        (SubjectKind::KeySet, "Key sets"),
+        (SubjectKind::Key, "Keys"),
+        (SubjectKind::AccountRegion, "Regions of accounts"),
+        (SubjectKind::Trail, "Trails"),
+        (SubjectKind::Event, "Events"),
+    ] {
+        let rules: Vec<&Rule> = rules.rules().iter().filter(|rule| rule.kind == kind).collect();
+        if rules.is_empty() {
+            continue;
+        }
+        page.push_str(&format!("\n## {title}\n\n| rule | level | what it finds | controls |\n| --- | --- | --- | --- |\n"));
+        for rule in rules {
+            let controls: Vec<String> =
+                rule.controls.iter().map(|(name, ids)| format!("{name}: {}", ids.join(", "))).collect();
+            let description = rule.description.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+            page.push_str(&format!(
+                "| `{}` | {} | **{}.** {description} | {} |\n",
+                rule.name,
+                rule.level,
+                rule.title,
+                controls.join("; "),
+            ));
+        }
+    }
+    Ok(page)
+}
+
+/// How `list` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: one array of rules.
+    Json,
+}
+
+/// Whether everything was in order; if not, what is wrong has been written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Exit code 0.
+    InOrder,
+    /// Exit code 2.
+    Mistakes,
+}
+
+impl From<bool> for Answer {
+    fn from(in_order: bool) -> Self {
+        if in_order { Self::InOrder } else { Self::Mistakes }
+    }
+}
+
+/// The rule files at some paths: files as they are named, and every `.yml` file below a directory. Without any
+/// path, the rules that come with the program.
+///
+/// # Errors
+///
+/// A path that cannot be read, by name.
+pub fn files_at(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
+    if paths.is_empty() {
+        return Ok(builtin_files());
+    }
+    let mut files = Vec::new();
+    for path in paths {
+        add_files(path, &mut files)?;
+    }
+    Ok(files)
+}
+
+fn add_files(path: &Path, files: &mut Vec<RuleFile>) -> anyhow::Result<()> {
+    let cannot_read = || format!("cannot read the rules at {}", path.display());
+    if !path.is_dir() {
+        let text = fs::read_to_string(path).with_context(cannot_read)?;
+        files.push(RuleFile { path: path.display().to_string(), text });
+        return Ok(());
+    }
+    let entries = fs::read_dir(path).with_context(cannot_read)?;
+    let mut below = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    below.sort();
+    for path in below {
+        if path.is_dir() || path.extension().is_some_and(|extension| extension == "yml") {
+            add_files(&path, files)?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Listed<'r> {
+    name: &'r str,
+    level: Level,
+    kind: SubjectKind,
+    title: &'r str,
+    id: Option<&'r str>,
+    status: Option<&'r str>,
+    path: &'r str,
+}
+
+/// Lists the rules of some files, by name. What keeps a file from loading goes to `err`.
+pub fn list(
+    files: &[RuleFile],
+    format: ListFormat,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<Answer> {
+    let (rules, errors) = RuleSet::load(files, &[]);
+    match format {
+        ListFormat::Table => {
+            let mut table = Table::new();
+            table
+                .load_preset(presets::NOTHING)
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_header(["NAME", "LEVEL", "KIND", "TITLE"]);
+            for rule in rules.rules() {
+                table.add_row([
+                    rule.name.as_str(),
+                    rule.level.as_str(),
+                    rule.kind.as_str(),
+                    rule.title.as_str(),
+                ]);
+            }
+            for line in table.lines() {
+                writeln!(out, "{}", line.trim())?;
+            }
+        }
+        ListFormat::Json => {
+            let listed: Vec<Listed<'_>> = rules.rules().iter().map(listed).collect();
+            serde_json::to_writer_pretty(&mut *out, &listed)?;
+            writeln!(out)?;
+        }
+    }
+    write_errors(&errors, err)?;
+    Ok(errors.is_empty().into())
+}
+
+fn listed(rule: &Rule) -> Listed<'_> {
+    Listed {
+        name: &rule.name,
+        level: rule.level,
+        kind: rule.kind,
+        title: &rule.title,
+        id: rule.id.as_deref(),
+        status: rule.status.as_deref(),
+        path: &rule.path,
+    }
+}
+
+fn write_errors(errors: &RuleErrors, out: &mut dyn Write) -> io::Result<()> {
+    for error in errors {
+        writeln!(out, "error: {error}")?;
+    }
+    Ok(())
+}
+
+/// Checks rule files: every mistake with its place and remedy, and what the linter of the Sigma tools warns of.
+pub fn check(files: &[RuleFile], out: &mut dyn Write) -> io::Result<Answer> {
+    let (rules, errors) = RuleSet::load(files, &[]);
+    write_errors(&errors, out)?;
+    let warnings: Vec<_> = files.iter().flat_map(RuleFile::warnings).collect();
+    for warning in &warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    writeln!(
+        out,
+        "{} in order, {}, {}",
+        counted(rules.rules().len(), "rule"),
+        counted(errors.iter().count(), "error"),
+        counted(warnings.len(), "warning"),
+    )?;
+    Ok(errors.is_empty().into())
+}
+
+/// Runs the exemplars of rule files.
+pub fn test(files: &[RuleFile], out: &mut dyn Write) -> io::Result<Answer> {
+    let (rules, errors) = RuleSet::load(files, &[]);
+    write_errors(&errors, out)?;
+    let (mut run, mut failed) = (0, 0);
+    for rule in rules.rules() {
+        let results = RuleSet::run_exemplars(rule);
+        let wrong: Vec<&ExemplarResult> = results.iter().filter(|result| !result.passed()).collect();
+        let word = if wrong.is_empty() { "ok" } else { "FAILED" };
+        writeln!(out, "{word:<6} {} ({})", rule.name, counted(results.len(), "exemplar"))?;
+        for result in &wrong {
+            writeln!(out, "       {}:{}: {}", rule.path, result.line, told(result))?;
+        }
+        run += results.len();
+        failed += wrong.len();
+    }
+    writeln!(
+        out,
+        "{}, {}: {} passed, {failed} failed",
+        counted(rules.rules().len(), "rule"),
+        counted(run, "exemplar"),
+        run.saturating_sub(failed),
+    )?;
+    Ok((errors.is_empty() && failed == 0).into())
+}
+
+fn told(result: &ExemplarResult) -> String {
+    if result.hidden_by_index {
+        return format!("`{}` is found, and the index by source and name would hide it", result.exemplar);
+    }
+    let message =
+        if result.outcome == Outcome::Fail { format!(": {}", result.message) } else { String::new() };
+    format!("`{}` expects {} and gets {}{message}", result.exemplar, result.expected, result.outcome)
+}
+
+/// Explains one rule to people. An unknown name is answered with the nearest one.
+pub fn explain(files: &[RuleFile], name: &str, out: &mut dyn Write) -> io::Result<Answer> {
+    let (rules, errors) = RuleSet::load(files, &[]);
+    if let Some(rule) = rules.rule(name) {
+        write_rule(rule, out)?;
+        return Ok(Answer::InOrder);
+    }
+    let of_file: Vec<_> =
+        errors.iter().filter(|error| error.path.ends_with(&format!("{name}.yml"))).cloned().collect();
+    if of_file.is_empty() {
+        let help = rules.nearest_name(name).map_or_else(
+            || "`keyward rules list` lists them all".to_owned(),
+            |nearest| format!("did you mean `{nearest}`?"),
+        );
+        writeln!(out, "error: `{name}` is no rule; {help}")?;
+    } else {
+        write_errors(&RuleErrors(of_file), out)?;
+    }
+    Ok(Answer::Mistakes)
+}
+
+fn write_rule(rule: &Rule, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{} ({})", rule.title, rule.name)?;
+    let status = rule.status.as_deref().unwrap_or("no status");
+    writeln!(out, "{} · judges a {} · {status} · {}", rule.level, rule.kind, rule.path)?;
+    paragraph("Why it matters", &rule.description, out)?;
+    paragraph("What it says", &rule.message, out)?;
+    write_condition(rule, out)?;
+    paragraph("What to do", &rule.remediation, out)?;
+    bullets("What may look like it", &rule.falsepositives, out)?;
+    let controls: Vec<String> = rule
+        .controls
+        .iter()
+        .map(|(framework, controls)| format!("{framework}: {}", controls.join(", ")))
+        .collect();
+    bullets("Controls", &controls, out)?;
+    if !rule.group_by.is_empty() {
+        paragraph("One finding for each", &rule.group_by.join(", "), out)?;
+    }
+    bullets("Read on", &rule.references, out)
+}
+
+fn write_condition(rule: &Rule, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\nCondition")?;
+    if let Some(applies) = &rule.applies {
+        writeln!(out, "  applies if  {applies}")?;
+    }
+    writeln!(out, "  fails if    {}", rule.condition)?;
+    for (name, lines) in &rule.selections {
+        writeln!(out, "  {name}:")?;
+        for (at, line) in lines.iter().enumerate() {
+            let joint = if at == 0 { "" } else { "and " };
+            writeln!(out, "      {joint}{line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn paragraph(heading: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{heading}")?;
+    text.lines().try_for_each(|line| writeln!(out, "  {}", line.trim_end()))
+}
+
+fn bullets(heading: &str, items: &[String], out: &mut dyn Write) -> io::Result<()> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{heading}")?;
+    items.iter().try_for_each(|item| writeln!(out, "  - {item}"))
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+title: Key Disabled
+id: 0f4a7c1e-5d1b-4a59-9a68-0a8b4d9c1e11
+status: stable
+description: |
+    Whatever it protects
+    cannot be read.
+logsource: { product: aws, service: kms, category: key }
+detection:
+    off: { key.enabled: false, key.manager: CUSTOMER }
+    ours: { key.transient: false }
+    condition: off
+falsepositives: [ On purpose ]
+references: [ "https://example.org" ]
+level: high
+keyward:
+    applies: ours
+    message: "{key.id} is disabled"
+    remediation: Enable it.
+    controls: { iso27001: [A.8.24], gdpr: ["Art. 32"] }
+    exemplars:
+        - { name: disabled, expect: fail, facts: { key: { id: k, enabled: false, manager: CUSTOMER, transient: false } } }
+        - { name: enabled, expect: pass, facts: { key: { enabled: true, transient: false } } }
+"#;
+
+    fn file(name: &str, text: &str) -> RuleFile {
+        RuleFile { path: format!("kms/{name}.yml"), text: text.to_owned() }
+    }
+
+    fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<Answer>) -> (Answer, String) {
+        let mut out = Vec::new();
+        let answer = write(&mut out).unwrap();
+        (answer, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn the_list_has_a_line_for_each_rule() {
+        let files = [file("key-disabled", GOOD)];
+        let (answer, text) = written(|out| list(&files, ListFormat::Table, out, &mut io::sink()));
+        assert_eq!(answer, Answer::InOrder);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            lines,
+            [vec!["NAME", "LEVEL", "KIND", "TITLE"], vec!["key-disabled", "high", "key", "Key", "Disabled"]]
+        );
+
+        let (_, text) = written(|out| list(&files, ListFormat::Json, out, &mut io::sink()));
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json[0]["name"], "key-disabled");
+        assert_eq!((&json[0]["level"], &json[0]["kind"]), (&"high".into(), &"key".into()));
+    }
+
+    #[test]
+    fn rules_are_read_from_files_and_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("more")).unwrap();
+        for (name, text) in [("b.yml", "b"), ("more/a.yml", "a"), ("readme.md", "no")] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let texts = |paths: &[PathBuf]| -> Vec<String> {
+            files_at(paths).unwrap().into_iter().map(|file| file.text).collect()
+        };
+        assert_eq!(texts(&[dir.path().to_owned()]), ["b", "a"]);
+        assert_eq!(texts(&[dir.path().join("more/a.yml"), dir.path().join("b.yml")]), ["a", "b"]);
+        assert_eq!(files_at(&[]).unwrap(), builtin_files());
+        let error = files_at(&[dir.path().join("nothing.yml")]).unwrap_err();
+        assert!(error.to_string().ends_with("nothing.yml"), "{error}");
+    }
+
+    #[test]
+    fn what_does_not_load_is_told_beside_the_list() {
+        let mut err = Vec::new();
+        let (answer, text) =
+            written(|out| list(&[file("broken", "title: [")], ListFormat::Json, out, &mut err));
+        assert_eq!((answer, text.as_str()), (Answer::Mistakes, "[]\n"));
+        assert!(String::from_utf8(err).unwrap().starts_with("error: kms/broken.yml:1: "));
+    }
+
+    #[test]
+    fn the_check_names_every_mistake() {
+        let bad = GOOD.replace("key.enabled: false,", "key.enabld: false,").replace("A.8.24", "\"A.8.24\"");
+        let files = [file("key-disabled", GOOD), file("other", &bad)];
+        let (answer, text) = written(|out| check(&files, out));
+        assert_eq!(answer, Answer::Mistakes);
+        assert_eq!(
+            text,
+            "error: kms/other.yml:10: `key.enabld` is no fact of a key; did you mean `key.enabled`?\n\
+             1 rule in order, 1 error, 0 warnings\n"
+        );
+        let (answer, text) = written(|out| check(&files[..1], out));
+        assert_eq!((answer, text.as_str()), (Answer::InOrder, "1 rule in order, 0 errors, 0 warnings\n"));
+    }
+
+    #[test]
+    fn the_test_shows_what_an_exemplar_expected_and_got() {
+        let (answer, text) = written(|out| test(&[file("key-disabled", GOOD)], out));
+        assert_eq!(answer, Answer::InOrder);
+        assert_eq!(text, "ok     key-disabled (2 exemplars)\n1 rule, 2 exemplars: 2 passed, 0 failed\n");
+
+        let wrong = GOOD
+            .replace("{ enabled: true, transient", "{ id: x, enabled: false, manager: CUSTOMER, transient");
+        let (answer, text) = written(|out| test(&[file("key-disabled", &wrong)], out));
+        assert_eq!(answer, Answer::Mistakes);
+        assert_eq!(
+            text,
+            "FAILED key-disabled (2 exemplars)\n       kms/key-disabled.yml:23: `enabled` expects pass and gets fail: \
+             x is disabled\n1 rule, 2 exemplars: 1 passed, 1 failed\n"
+        );
+    }
+
+    #[test]
+    fn the_explanation_is_for_people() {
+        let (answer, text) = written(|out| explain(&[file("key-disabled", GOOD)], "key-disabled", out));
+        assert_eq!(answer, Answer::InOrder);
+        assert_eq!(
+            text,
+            "Key Disabled (key-disabled)\n\
+             high · judges a key · stable · kms/key-disabled.yml\n\
+             \nWhy it matters\n  Whatever it protects\n  cannot be read.\n\
+             \nWhat it says\n  {key.id} is disabled\n\
+             \nCondition\n  applies if  ours\n  fails if    off\n\
+             \x20 off:\n      key.enabled is false\n      and key.manager is CUSTOMER\n\
+             \x20 ours:\n      key.transient is false\n\
+             \nWhat to do\n  Enable it.\n\
+             \nWhat may look like it\n  - On purpose\n\
+             \nControls\n  - gdpr: Art. 32\n  - iso27001: A.8.24\n\
+             \nRead on\n  - https://example.org\n"
+        );
+    }
+
+    #[test]
+    fn an_unknown_rule_is_answered_with_the_nearest_one_and_a_broken_one_with_its_errors() {
+        let files = [file("key-disabled", GOOD), file("broken", "title: [")];
+        let (answer, text) = written(|out| explain(&files, "key-disbled", out));
+        assert_eq!(
+            (answer, text.as_str()),
+            (Answer::Mistakes, "error: `key-disbled` is no rule; did you mean `key-disabled`?\n")
+        );
+        let (_, text) = written(|out| explain(&files, "broken", out));
+        assert!(text.starts_with("error: kms/broken.yml:1: this is no YAML"), "{text}");
+    }
+}
