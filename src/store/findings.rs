@@ -127,12 +127,16 @@ impl Store {
     }
 
     async fn findings_where(&self, name: &str, values: &[String], condition: &str) -> Result<Vec<Finding>> {
+        let values: BTreeSet<&String> = values.iter().collect();
+        let values: Vec<&String> = values.into_iter().collect();
         let mut found = Vec::new();
         for chunk in values.chunks(ROWS) {
-            let list = placeholders(1, chunk.len());
-            let mut query =
-                statement(format!("SELECT {COLUMNS} FROM finding WHERE {name} IN ({list}) {condition}"));
-            for value in chunk {
+            // A join, since PostgreSQL compares a long list of parameters with every finding.
+            let mut query = statement(format!(
+                "SELECT {COLUMNS} FROM (VALUES {}) AS v JOIN finding ON {name} = v.column1 {condition}",
+                rows_of_placeholders(chunk.len(), 1)
+            ));
+            for &value in chunk {
                 query = query.bind(value.clone());
             }
             for row in &query.fetch_all(&self.pool).await.about(WHAT)? {

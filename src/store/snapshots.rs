@@ -197,12 +197,12 @@ async fn current(
     kind: &'static str,
     rows: &[(String, Row)],
 ) -> Result<BTreeMap<String, Current>> {
-    let ids = placeholders(2, rows.len());
+    // A join, since PostgreSQL compares a long list of parameters with every row of the kind.
     let mut query = statement(format!(
-        "SELECT id, valid_from, seen_at, digest, exact FROM snapshot
-         WHERE kind = $1 AND valid_to IS NULL AND id IN ({ids})"
-    ))
-    .bind(kind);
+        "SELECT s.id, s.valid_from, s.seen_at, s.digest, s.exact FROM (VALUES {}) AS v
+         JOIN snapshot AS s ON s.kind = '{kind}' AND s.id = v.column1 AND s.valid_to IS NULL",
+        rows_of_placeholders(rows.len(), 1)
+    ));
     for (id, _) in rows {
         query = query.bind(id.clone());
     }

@@ -23,7 +23,7 @@ fn leaves(facts: &FactMap, above: &str, found: &mut Vec<(String, Fact)>) {
     }
 }
 
-fn computed(record: EventRecord) -> Fact {
+fn computed(record: &EventRecord) -> Fact {
     let atlas = Atlas::builtin().unwrap();
     let assignments = Assignments::compile(&[], &atlas).unwrap();
     let accounts = AccountScope {
@@ -38,13 +38,13 @@ fn computed(record: EventRecord) -> Fact {
         own: &OwnIdentity { role: Some("KeywardReader".to_owned()), ..OwnIdentity::default() },
         now: record.time(),
     };
-    event_enrichment(&record, &Estate::default(), &context).root
+    event_enrichment(record, &Estate::default(), &context).root
 }
 
 /// Where an exemplar says something else than what its record tells.
 fn differences(exemplar: &Exemplar) -> Vec<String> {
     let record = EventRecord::new(exemplar.event.clone().unwrap()).unwrap();
-    let facts = computed(record);
+    let facts = computed(&record);
     let (mut given, mut wrong) = (Vec::new(), Vec::new());
     leaves(&exemplar.facts, "", &mut given);
     for (path, expected) in given.into_iter().filter(|(path, _)| !depends_on_the_inventory(path)) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use keyward::model::{EventRecord, Fact, FactMap, Facts, Outcome, Subject, SubjectKind};
-use keyward::rules::{Exemplar, Rule, RuleSet, builtin_files};
+use keyward::rules::{Exemplar, Rule, RuleFile, RuleSet, builtin_files};
 use serde::Deserialize;
 
 const POSTURE: [&str; 25] = [
@@ -126,7 +126,7 @@ fn the_pack_has_exactly_the_rules_that_it_promises() {
 
 #[test]
 fn the_linter_of_the_sigma_tools_has_nothing_to_say() {
-    let warnings: Vec<_> = builtin_files().iter().flat_map(|file| file.warnings()).collect();
+    let warnings: Vec<_> = builtin_files().iter().flat_map(RuleFile::warnings).collect();
     assert!(warnings.is_empty(), "{warnings:#?}");
 }
 

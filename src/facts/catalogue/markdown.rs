@@ -38,21 +38,24 @@ impl FactType {
 
 /// The catalogue as a page for people.
 pub fn markdown() -> String {
-    let mut page = PREFACE.to_owned();
-    for (kind, title) in [
+    let sections = [
         (SubjectKind::Key, "`key`: one key in one Region"),
         (SubjectKind::KeySet, "`key_set`: a primary and its replicas, or a single-Region key"),
         (SubjectKind::Trail, "`trail`: one CloudTrail trail"),
         (SubjectKind::AccountRegion, "`account_region`: a Region of an account"),
         (SubjectKind::Event, "`event`: a CloudTrail record"),
-    ] {
-        page.push_str(&format!("\n## {title}\n\n| fact | type | meaning |\n| --- | --- | --- |\n"));
-        for spec in CATALOGUE.iter().filter(|spec| spec.kind == kind) {
-            let meaning = spec.meaning.replace('|', "\\|");
-            page.push_str(&format!("| `{}` | {} | {meaning} |\n", spec.path, spec.fact_type.as_str()));
-        }
-    }
-    page
+    ];
+    let sections = sections.into_iter().map(|(kind, title)| section(kind, title));
+    std::iter::once(PREFACE.to_owned()).chain(sections).collect()
+}
+
+fn section(kind: SubjectKind, title: &str) -> String {
+    let head = format!("\n## {title}\n\n| fact | type | meaning |\n| --- | --- | --- |\n");
+    let rows = CATALOGUE.iter().filter(|spec| spec.kind == kind).map(|spec| {
+        let meaning = spec.meaning.replace('|', "\\|");
+        format!("| `{}` | {} | {meaning} |\n", spec.path, spec.fact_type.as_str())
+    });
+    std::iter::once(head).chain(rows).collect()
 }
 
 #[cfg(test)]

@@ -20,8 +20,12 @@ pub(super) fn new_policy(
     if !matches!(record.name(), "PutKeyPolicy" | "CreateKey" | "ReplicateKey") {
         return;
     }
-    let bypassed = is_true(record, &["requestParameters", "bypassPolicyLockoutSafetyCheck"]);
-    sheet.put("new_policy.lockout_check_bypassed", bypassed);
+    if leaves_out_request(record) {
+        sheet.put_unknown(&["new_policy.lockout_check_bypassed"], "the record leaves the request out");
+    } else {
+        let bypassed = is_true(record, &["requestParameters", "bypassPolicyLockoutSafetyCheck"]);
+        sheet.put("new_policy.lockout_check_bypassed", bypassed);
+    }
     let policy = match policy_text(record) {
         Some(text) => text.and_then(|text| Policy::parse(&text).map_err(|error| error.to_string())),
         None => return,
@@ -50,12 +54,17 @@ fn policy_text(record: &EventRecord) -> Option<Known<String>> {
     match value {
         Some(Value::String(text)) => Some(Ok(text.clone())),
         Some(document @ Value::Object(_)) => Some(Ok(document.to_string())),
-        _ if record.name() == "PutKeyPolicy" || is_true(record, &["requestParameters", "omitted"]) => {
-            // CloudTrail leaves out parameters that are longer than 100 KB altogether.
+        _ if record.name() == "PutKeyPolicy" || leaves_out_request(record) => {
             Some(Err("the record leaves the policy out".to_owned()))
         }
         _ => None,
     }
+}
+
+/// CloudTrail leaves out parameters that are longer than 100 KB altogether, and KMS those of many calls that failed.
+fn leaves_out_request(record: &EventRecord) -> bool {
+    let request = record.record().get("requestParameters");
+    !request.is_some_and(Value::is_object) || is_true(record, &["requestParameters", "omitted"])
 }
 
 /// The key that gets the policy: of ReplicateKey the replica, not the primary that the record is about.

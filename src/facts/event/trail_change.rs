@@ -98,3 +98,77 @@ fn admits(field: &Value, value: &str) -> bool {
 fn texts<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
     value.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::facts::Estate;
+    use crate::facts::fixtures::{World, show};
+    use crate::model::Facts;
+
+    fn judge(name: &str, request: &Value) -> Facts {
+        let record = json!({"eventID": "e", "eventSource": CLOUDTRAIL, "eventName": name,
+            "eventTime": "2026-03-01T11:00:00Z", "requestParameters": request});
+        let world = World::new();
+        crate::facts::event(&EventRecord::new(record).unwrap(), &Estate::default(), &world.context())
+    }
+
+    fn selectors(request: &Value) -> [String; 2] {
+        let facts = judge("PutEventSelectors", request);
+        ["trail_change.kms_excluded", "trail_change.kms_writes_only"].map(|path| show(&facts, path))
+    }
+
+    #[test]
+    fn selectors_that_leave_out_kms_are_told() {
+        let basic = |selector: Value| selectors(&json!({"trailName": "t", "eventSelectors": [selector]}));
+        assert_eq!(
+            basic(json!({"readWriteType": "All", "includeManagementEvents": true})),
+            ["false", "false"]
+        );
+        assert_eq!(
+            basic(json!({"readWriteType": "WriteOnly", "includeManagementEvents": true})),
+            ["false", "true"]
+        );
+        assert_eq!(
+            basic(json!({"readWriteType": "ReadOnly", "includeManagementEvents": true})),
+            ["true", "false"]
+        );
+        assert_eq!(basic(json!({"includeManagementEvents": false})), ["true", "false"]);
+        let excluding =
+            json!({"includeManagementEvents": true, "excludeManagementEventSources": ["kms.amazonaws.com"]});
+        assert_eq!(basic(excluding.clone()), ["true", "false"]);
+        let both = json!({"eventSelectors": [excluding, {"includeManagementEvents": true}]});
+        assert_eq!(selectors(&both), ["false", "false"]);
+        assert!(selectors(&json!({"trailName": "t"}))[0].starts_with('?'));
+    }
+
+    #[test]
+    fn advanced_selectors_that_leave_out_kms_are_told() {
+        let advanced =
+            |fields: Value| selectors(&json!({"advancedEventSelectors": [{"fieldSelectors": fields}]}));
+        let management = json!({"field": "eventCategory", "equals": ["Management"]});
+        assert_eq!(advanced(json!([management])), ["false", "false"]);
+        assert_eq!(advanced(json!([{"field": "eventCategory", "equals": ["Data"]}])), ["true", "false"]);
+        let no_kms =
+            json!({"field": "eventSource", "notEquals": ["kms.amazonaws.com", "rdsdata.amazonaws.com"]});
+        assert_eq!(advanced(json!([management, no_kms])), ["true", "false"]);
+        let rds = json!({"field": "eventSource", "notEquals": ["rdsdata.amazonaws.com"]});
+        assert_eq!(advanced(json!([management, rds])), ["false", "false"]);
+        assert_eq!(
+            advanced(json!([management, {"field": "readOnly", "equals": ["false"]}])),
+            ["false", "true"]
+        );
+        let by_name = advanced(json!([management, {"field": "eventName", "notEquals": ["Decrypt"]}]));
+        assert!(by_name[0].starts_with('?'), "{by_name:?}");
+    }
+
+    #[test]
+    fn the_trail_of_a_call_is_named() {
+        let facts = judge("StopLogging", &json!({"name": "main"}));
+        assert_eq!(show(&facts, "trail_change.trail"), "main");
+        assert_eq!(show(&facts, "trail_change.kms_excluded"), "-");
+        assert_eq!(show(&judge("LookupEvents", &json!({"name": "main"})), "trail_change"), "-");
+    }
+}

@@ -52,15 +52,15 @@ enum Openness {
 }
 
 fn openness(statement: &Statement, policy: &Policy, view: &Viewpoint<'_>) -> Openness {
-    let actions = statement.kms_actions();
-    if actions.is_empty() {
-        return Openness::Closed;
-    }
     let doubt = match (reach::allowed_by_all(&statement.conditions), crowd(&statement.principals)) {
         (Reach::Parties(_), _) | (_, Crowd::Known) => return Openness::Closed,
         (Reach::Unclear(reason), _) | (Reach::Anybody, Crowd::Doubtful(reason)) => Some(reason),
         (Reach::Anybody, Crowd::Anybody) => None,
     };
+    let actions = statement.kms_actions();
+    if actions.is_empty() {
+        return Openness::Closed;
+    }
     let shields: Vec<Shield> =
         actions.iter().map(|action| shield(policy, view, action, &Caller::Stranger)).collect();
     if shields.iter().all(|shield| *shield == Shield::Shut) {
@@ -197,10 +197,10 @@ fn foreign_name(party: &Party, view: &Viewpoint<'_>) -> Option<Result<String, St
 
 fn delegates(policy: &Policy, view: &Viewpoint<'_>) -> bool {
     policy.effective(Effect::Allow, view.key).any(|statement| {
-        !statement.kms_actions().is_empty()
-            && statement_principals(statement).iter().any(
-                |principal| matches!(principal, Principal::Account(account) if view.owner == Some(account)),
-            )
+        let is_owner = |principal: &Principal| {
+            matches!(principal, Principal::Account(account) if view.owner == Some(account))
+        };
+        statement_principals(statement).iter().any(is_owner) && !statement.kms_actions().is_empty()
     })
 }
 
