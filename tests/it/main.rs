@@ -8,6 +8,10 @@ mod documents;
 #[cfg(test)]
 mod exemplars;
 #[cfg(test)]
+mod ministack;
+#[cfg(test)]
 mod pack;
 #[cfg(test)]
 mod purity;
+#[cfg(test)]
+mod support;
