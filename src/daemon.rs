@@ -1,7 +1,6 @@
 //! The daemon: wires everything and runs until it is cancelled.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -79,7 +78,7 @@ pub async fn run(
         Notifier { topics: config.sns.clone(), alerts: config.alerts.clone(), external_url: Some(link_base) };
     let pipeline = Arc::new(Pipeline::new(auditor, store.clone(), Arc::clone(&metrics), notifier));
 
-    let ready = Arc::new(AtomicBool::new(false));
+    let (ready_in, ready) = watch::channel(false);
     let (targets_in, targets) = watch::channel(Vec::new());
     let (reload, reloads) = mpsc::channel(4);
     let tasks = TaskTracker::new();
@@ -91,12 +90,12 @@ pub async fn run(
         shutdown: shutdown.clone(),
     };
 
-    let web = Web { pipeline: Arc::clone(&pipeline), metrics: Arc::clone(&metrics), ready: Arc::clone(&ready), reload };
+    let web = Web { pipeline: Arc::clone(&pipeline), metrics: Arc::clone(&metrics), ready: ready.clone(), reload };
     let server = tasks.spawn(web::serve(web, deps.listener, shutdown.clone()));
     let outbox = Outbox::new(store.clone(), SnsPublisher::new(deps.sdk), OutboxSettings::default());
     tasks.spawn(publish(outbox, Arc::clone(&metrics), shutdown.clone()));
-    tasks.spawn(rounds.clone().inventory(targets_in, ready));
-    tasks.spawn(rounds.clone().last_usage(targets.clone()));
+    tasks.spawn(rounds.clone().inventory(targets_in, ready_in));
+    tasks.spawn(rounds.clone().last_usage(targets.clone(), ready));
     tasks.spawn(rounds.lookups(targets));
     tasks.spawn(upkeep(Arc::clone(&pipeline), config.store.retention_days, shutdown.clone()));
     tasks.spawn(reload_on_request(Arc::clone(&pipeline), deps.reload, reloads, Arc::clone(&metrics), shutdown.clone()));

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -51,12 +50,12 @@ pub struct Rounds {
 
 impl Rounds {
     /// Full sweeps, from now on every `inventory.interval_secs`; tells the other rounds what there is to read.
-    pub async fn inventory(self, targets: watch::Sender<Vec<Target>>, ready: Arc<AtomicBool>) {
+    pub async fn inventory(self, targets: watch::Sender<Vec<Target>>, ready: watch::Sender<bool>) {
         let mut ticks = interval(self.config.inventory.interval_secs);
         while self.tick(&mut ticks).await {
             let round = async {
                 match self.sweep_everything(&targets).await {
-                    Ok(()) => ready.store(true, Ordering::Relaxed),
+                    Ok(()) => _ = ready.send_replace(true),
                     Err(error) => {
                         self.metrics.set(&metrics::SOURCE_UP, &[SourceKind::Accounts.as_str()], 0.0);
                         tracing::error!(error = format!("{error:#}"), "the accounts could not be listed");
@@ -191,18 +190,16 @@ impl Rounds {
         round
     }
 
-    /// Samples once a day when each key was last used, slowly: AWS allows five keys a second.
-    pub async fn last_usage(self, targets: watch::Receiver<Vec<Target>>) {
+    /// Samples once a day when each key was last used, slowly: AWS allows five keys a second. Begins after the
+    /// first sweep (`ready`), which names the keys.
+    pub async fn last_usage(self, targets: watch::Receiver<Vec<Target>>, mut ready: watch::Receiver<bool>) {
         if !self.config.inventory.last_usage {
             return;
         }
         let mut ticks = interval(LAST_USAGE_INTERVAL_SECS);
-        // The first sweep names the keys.
-        let mut known = targets.clone();
-        let ready = known.wait_for(|targets| !targets.is_empty());
-        if self.shutdown.run_until_cancelled(ready).await.is_none() {
+        let Some(Ok(_)) = self.shutdown.run_until_cancelled(ready.wait_for(|ready| *ready)).await else {
             return;
-        }
+        };
         while self.tick(&mut ticks).await {
             let targets = targets.borrow().clone();
             let samples: Vec<_> = targets.into_iter().map(|target| self.sample_last_usage(target)).collect();
