@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod exemplars;
