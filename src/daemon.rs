@@ -28,7 +28,7 @@ use crate::web::{self, Web};
 /// How long running work may take to end once shutdown is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// How often time alone is judged: ageing, reminders, ends of exceptions.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+const UPKEEP_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long the ids of events are remembered; an event that comes again later counts again. CloudTrail's event
 /// history goes back 90 days, so that even a first look-up of all of it finds what was taken before.
@@ -104,7 +104,7 @@ pub async fn run(
 
     tokio::select! {
         () = shutdown.cancelled() => {}
-        served = server => served??,
+        ended = server => ended??,
     }
     shutdown.cancel();
     tasks.close();
@@ -174,7 +174,7 @@ async fn reload_on_request(
         }
         if let Some(answer) = answer {
             // Whoever asked may have gone away meanwhile.
-            let _ = answer.send(reloaded.map_err(|error| format!("{error:#}")));
+            let _unheard = answer.send(reloaded.map_err(|error| format!("{error:#}")));
         }
     }
 }

@@ -166,5 +166,5 @@ async fn say_alerts(world: Arc<Mutex<World>>, shutdown: CancellationToken) {
 
 /// A line for whoever watches; nobody may be watching.
 fn say(line: &str) {
-    let _ = writeln!(super::stdout(), "{line}");
+    let _unheard = writeln!(super::stdout(), "{line}");
 }

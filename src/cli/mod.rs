@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
     start_logging(&cli.log, cli.log_format);
     let exit = run_command(cli.command).unwrap_or_else(|error| {
         // What ended the program is said even where logging is switched off.
-        let _ = writeln!(io::stderr(), "keyward: {error:#}");
+        let _unheard = writeln!(io::stderr(), "keyward: {error:#}");
         if error.is::<UsageError>() { Exit::Usage } else { Exit::Failed }
     });
     ExitCode::from(exit as u8)
@@ -118,7 +118,7 @@ fn start_logging(filter: &str, format: LogFormat) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     // A second start, as in tests, keeps the first.
-    let _ = match format {
+    let _kept = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };

@@ -14,8 +14,18 @@ const ROOMS: [(&str, &[&str]); 6] = [
 
 /// What no pure room may name.
 const IMPURE: [&str; 12] = [
-    "tokio", "sqlx", "aws_", "axum", "Utc::now", "SystemTime", "Instant::now", "std::fs", "std::env", "std::net",
-    "std::process", "rand::",
+    "tokio",
+    "sqlx",
+    "aws_",
+    "axum",
+    "Utc::now",
+    "SystemTime",
+    "Instant::now",
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::process",
+    "rand::",
 ];
 
 fn rust_files(path: &Path) -> Vec<PathBuf> {
@@ -42,8 +52,8 @@ fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 fn rooms_named(line: &str) -> impl Iterator<Item = &str> {
     line.match_indices("crate::").map(|(at, prefix)| {
-        let rest = &line[at + prefix.len()..];
-        &rest[..rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len())]
+        let rest = line.split_at(at + prefix.len()).1;
+        rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
     })
 }
 
@@ -58,12 +68,13 @@ fn the_pure_rooms_import_nothing_impure() {
             files += 1;
             let text = std::fs::read_to_string(&path).unwrap();
             for (number, line) in code_lines(&text) {
-                let place = || format!("{}:{number}: {}", path.strip_prefix(root).unwrap().display(), line.trim());
+                let place =
+                    || format!("{}:{number}: {}", path.strip_prefix(root).unwrap().display(), line.trim());
                 if IMPURE.iter().any(|word| line.contains(word)) {
                     wrong.push(place());
                 }
                 let is_foreign = |named: &str| named != own && !allowed.contains(&named);
-                if rooms_named(line).any(|named| is_foreign(named)) {
+                if rooms_named(line).any(is_foreign) {
                     wrong.push(place());
                 }
             }
