@@ -95,7 +95,7 @@ specs! {
     CONFIG_RELOAD: Gauge "keyward_config_last_reload_successful" []
         "1 if the configuration in force is the one on disk as last read; 0 if reading it anew failed."; "1"
     SOURCE_UP: Gauge "keyward_source_up" ["source"]
-        "1 if the source's last round brought everything, 0 if something could not be read."; "sources (4)"
+        "1 if the source's last round brought anything, 0 if all of it failed; the readings tell of parts."; "sources (4)"
 }
 
 pub use state::{show_outbox, show_reading_ages, show_state};

@@ -14,9 +14,9 @@ use crate::facts::AccountScope;
 use crate::metrics::{self, Metrics};
 use crate::model::{
     AccountId, Batch, Changes, EventRecord, Fact, Finding, FindingKind, FindingState, KeyArn, OutboxRow, Reading, ReadingResult, Region, SourceKind,
-    Transition,
+    SubjectKind, Transition,
 };
-use crate::notify::Notifier;
+use crate::notify::{Delivery, Notifier, Reason};
 use crate::rounds::SCOPE;
 use crate::store::{Commit, FindingFilter, Store, StoreError};
 
@@ -48,7 +48,7 @@ pub struct Taken {
 impl Pipeline {
     /// A pipeline into `store`.
     pub fn new(auditor: Auditor, store: Store, metrics: Arc<Metrics>, notifier: Notifier) -> Self {
-        Self {
+        let pipeline = Self {
             auditor: RwLock::new(auditor),
             store,
             metrics,
@@ -56,6 +56,21 @@ impl Pipeline {
             completed: std::sync::Mutex::default(),
             started: clock::now(),
             turn: Mutex::new(()),
+        };
+        pipeline.show_counters();
+        pipeline
+    }
+
+    /// Shows the counters of what has not happened yet with 0: Prometheus sees no increase in a series that
+    /// begins with 1, and the first detection of a rule is the one that matters.
+    fn show_counters(&self) {
+        for rule in self.auditor().standards().rules.rules().iter().filter(|rule| rule.kind == SubjectKind::Event) {
+            self.metrics.add(&metrics::DETECTIONS, &[&rule.name, rule.level.as_str()], 0);
+        }
+        for reason in Reason::ALL {
+            for delivery in Delivery::ALL {
+                self.metrics.add(&metrics::NOTIFICATIONS, &[reason.as_str(), delivery.as_str()], 0);
+            }
         }
     }
 
@@ -125,6 +140,7 @@ impl Pipeline {
     pub async fn replace_standards(&self, standards: Standards, now: DateTime<Utc>) -> anyhow::Result<()> {
         let _turn = self.turn.lock().await;
         let changes = tokio::task::block_in_place(|| self.auditor_mut().replace_standards(standards, now));
+        self.show_counters();
         self.apply(changes, now).await
     }
 

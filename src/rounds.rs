@@ -77,7 +77,7 @@ impl Rounds {
             if batch.source == SourceKind::Accounts {
                 batch.cursor = Some(kept_scope.clone());
             }
-            self.show_source(batch.source, is_ok(&batch));
+            self.show_source(batch.source, brought_anything(&batch));
             self.take(batch).await;
         }
         targets.send_replace(found.targets.clone());
@@ -85,12 +85,14 @@ impl Rounds {
         let regions = found.targets.len();
         let sweeps: Vec<_> = found.targets.into_iter().map(|target| self.sweep(target)).collect();
         let mut sweeps = stream::iter(sweeps).buffer_unordered(SWEEPS_AT_ONCE);
-        let mut all_ok = true;
+        let (mut all_ok, mut any_ok) = (true, false);
         while let Some(batch) = sweeps.next().await {
             all_ok &= is_ok(&batch);
+            any_ok |= brought_anything(&batch);
             self.take(batch).await;
         }
-        self.show_source(SourceKind::Inventory, all_ok);
+        // A key or a Region that refuses is a gap in the coverage; the source is down if all of it fails.
+        self.show_source(SourceKind::Inventory, any_ok);
         self.count_requests();
         tracing::info!(regions, complete = all_ok, "the sweep is done");
         Ok(())
@@ -274,6 +276,10 @@ fn interval(seconds: u64) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(Duration::from_secs(seconds));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+fn brought_anything(batch: &Batch) -> bool {
+    batch.readings.is_empty() || batch.readings.iter().any(|reading| reading.result == ReadingResult::Ok)
 }
 
 fn is_ok(batch: &Batch) -> bool {

@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod exemplars;
