@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::config::AuditPolicy;
-use crate::facts::{self, AccountScope, Context, Estate, OwnIdentity, Touched};
+use crate::facts::{self, AccountScope, Context, Estate, OwnIdentity, Place, Touched};
 use crate::findings::{self, Detection, Exceptions, RuleBook, RuleInfo};
 use crate::jurisdiction::{Assignments, Atlas};
 use crate::model::{
@@ -55,6 +55,16 @@ pub struct Judged {
     pub judgements: Vec<Judgement>,
 }
 
+/// A subject that has to be judged.
+#[derive(Debug)]
+enum Target<'t> {
+    Key(&'t KeyArn),
+    KeySet(&'t KeySetId),
+    Region(&'t Place),
+    /// The trail at this position in a Region's list.
+    Trail(&'t Place, usize),
+}
+
 /// The audit of one estate.
 #[derive(Debug)]
 pub struct Auditor {
@@ -91,8 +101,11 @@ impl Auditor {
         for finding in kept.findings {
             self.keep_finding(finding);
         }
-        for (subject, verdicts) in self.judge(&self.everything(), now) {
-            self.keep_verdicts(&subject, &verdicts);
+        let everything = self.everything();
+        for target in self.targets(&everything) {
+            if let Some((subject, verdicts)) = self.judge(&target, now) {
+                self.keep_verdicts(&subject, &verdicts);
+            }
         }
     }
 
@@ -163,7 +176,8 @@ impl Auditor {
 
     fn settle(&mut self, touched: &Touched, now: DateTime<Utc>) -> Changes {
         let mut changes = Changes::default();
-        for (subject, verdicts) in self.judge(touched, now) {
+        for target in self.targets(touched) {
+            let Some((subject, verdicts)) = self.judge(&target, now) else { continue };
             let previous = self.findings_of(subject.kind, &subject.id);
             let settled =
                 findings::settle(&verdicts, &self.standards.rules, &previous, &self.standards.exceptions, now);
@@ -186,33 +200,38 @@ impl Auditor {
         changes
     }
 
-    /// Judges what was touched. A subject without a rule of its kind is left out.
-    fn judge(&self, touched: &Touched, now: DateTime<Utc>) -> Vec<(Subject, Vec<Verdict>)> {
+    /// The subjects that have to be judged, in order. Their facts are made one by one, when it is their turn:
+    /// together they are many times the size of what they are made from.
+    fn targets<'t>(&self, touched: &'t Touched) -> Vec<Target<'t>> {
+        let keys = touched.keys.iter().filter(|arn| self.estate.key(arn).is_some_and(is_judged)).map(Target::Key);
+        let sets = touched.key_sets.iter().filter(|set| self.estate.members(set).into_iter().any(is_judged));
+        let regions = touched.regions.iter().flat_map(|place| {
+            let snapshot = self.estate.region(&place.0, &place.1);
+            let trails = snapshot.and_then(|snapshot| snapshot.trails.known()).map_or(0, Vec::len);
+            std::iter::once(Target::Region(place)).chain((0..trails).map(move |at| Target::Trail(place, at)))
+        });
+        keys.chain(sets.map(Target::KeySet)).chain(regions).collect()
+    }
+
+    /// Judges one subject; none if there is no rule of its kind.
+    fn judge(&self, target: &Target<'_>, now: DateTime<Utc>) -> Option<(Subject, Vec<Verdict>)> {
+        let facts = self.facts_of(target, now)?;
+        let verdicts = self.standards.rules.judge(&facts);
+        (!verdicts.is_empty()).then_some((facts.subject, verdicts))
+    }
+
+    fn facts_of(&self, target: &Target<'_>, now: DateTime<Utc>) -> Option<Facts> {
         let context = self.context(now);
-        let mut documents: Vec<Facts> = Vec::new();
-        for key in touched.keys.iter().filter_map(|arn| self.estate.key(arn)) {
-            if is_judged(key) {
-                documents.push(facts::key(key, &self.estate, &context));
+        let region = |place: &Place| self.estate.region(&place.0, &place.1);
+        match target {
+            Target::Key(arn) => Some(facts::key(self.estate.key(arn)?, &self.estate, &context)),
+            Target::KeySet(set) => facts::key_set(set, &self.estate, &context),
+            Target::Region(place) => Some(facts::account_region(region(place)?, &self.estate, &context)),
+            Target::Trail(place, at) => {
+                let snapshot = region(place)?;
+                Some(facts::trail(snapshot.trails.known()?.get(*at)?, snapshot, &context))
             }
         }
-        for set in &touched.key_sets {
-            if self.estate.members(set).into_iter().any(is_judged) {
-                documents.extend(facts::key_set(set, &self.estate, &context));
-            }
-        }
-        for (account, region) in &touched.regions {
-            let Some(snapshot) = self.estate.region(account, region) else { continue };
-            documents.push(facts::account_region(snapshot, &self.estate, &context));
-            for trail in snapshot.trails.known().into_iter().flatten() {
-                documents.push(facts::trail(trail, snapshot, &context));
-            }
-        }
-        documents
-            .into_iter()
-            .map(|facts| (self.standards.rules.judge(&facts), facts.subject))
-            .filter(|(verdicts, _)| !verdicts.is_empty())
-            .map(|(verdicts, subject)| (subject, verdicts))
-            .collect()
     }
 
     fn context(&self, now: DateTime<Utc>) -> Context<'_> {
@@ -417,6 +436,10 @@ impl RuleBook for RuleSet {
             remediation: &rule.remediation,
             controls: &rule.controls,
         })
+    }
+
+    fn is_left_out(&self, name: &str) -> bool {
+        self.left_out().contains(name)
     }
 }
 

@@ -92,6 +92,8 @@ specs! {
         "Seconds to judge and commit one batch."; "sources (4)"
     RULES_LOADED: Gauge "keyward_rules_loaded" []
         "Rules in force."; "1"
+    RULES_LEFT_OUT: Gauge "keyward_rules_left_out" []
+        "Rules that are not in force because their files hold mistakes."; "1"
     CONFIG_RELOAD: Gauge "keyward_config_last_reload_successful" []
         "1 if the configuration in force is the one on disk as last read; 0 if reading it anew failed."; "1"
     SOURCE_UP: Gauge "keyward_source_up" ["source"]
