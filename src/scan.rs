@@ -8,10 +8,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::audit::{Auditor, Standards};
 use crate::cli::setup::region_table;
-use crate::collect::{Collector, Discovery, Progress};
+use crate::collect::{Collector, Progress};
 use crate::config::Config;
 use crate::facts::AccountScope;
-use crate::model::{AccountId, Observed, Reading, Region};
+use crate::model::{AccountId, Reading, Region};
+use crate::rounds::scope_of;
 
 /// Regions of accounts that are swept at the same time.
 pub(crate) const SWEEPS_AT_ONCE: usize = 8;
@@ -46,23 +47,6 @@ pub async fn once(
     }
     readings.sort_by(|a, b| (&a.account, &a.region, &a.api).cmp(&(&b.account, &b.region, &b.api)));
     Ok((auditor, readings))
-}
-
-/// Which accounts are one's own. Where the organization could not be listed this time, what was known of it
-/// before still holds: a failed call must not turn one's own accounts into foreign ones.
-pub(crate) fn scope_of(found: &Discovery, config: &Config, before: &AccountScope) -> AccountScope {
-    let organization = match &found.organization {
-        Observed::Known(accounts) => accounts.clone(),
-        Observed::Unknown(_) => before.organization.clone(),
-        Observed::NotApplicable => std::collections::BTreeSet::new(),
-    };
-    AccountScope {
-        audited: found.accounts.iter().map(|account| account.id.clone()).collect(),
-        organization,
-        organization_id: found.organization_id.clone().or_else(|| before.organization_id.clone()),
-        trusted: config.accounts.trusted.iter().cloned().collect(),
-        ous: found.ous.clone(),
-    }
 }
 
 /// Progress on standard error, where that is a terminal.

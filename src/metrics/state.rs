@@ -143,6 +143,6 @@ fn read(readings: &[Reading]) -> Series {
 
 /// Counts stay far below 2^53, up to which the conversion is exact.
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn as_f64(count: usize) -> f64 {
+pub(crate) fn as_f64(count: usize) -> f64 {
     count as f64
 }
