@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::setup::{self, ConfigArgs};
 use super::Exit;
+use super::setup::{self, ConfigArgs};
 use crate::model::Level;
 use crate::report::scan::Scan;
 use crate::scan::{ProgressBars, once};

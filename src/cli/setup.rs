@@ -97,7 +97,8 @@ fn exceptions(config: &Config, files: &[RuleFile]) -> anyhow::Result<Exceptions>
     let text = std::fs::read_to_string(path)
         .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?;
     let (all, _) = RuleSet::load(files, &[]);
-    let names = all.rules().iter().map(|rule| rule.name.clone()).chain(all.left_out().iter().cloned()).collect();
+    let names =
+        all.rules().iter().map(|rule| rule.name.clone()).chain(all.left_out().iter().cloned()).collect();
     Exceptions::parse(&path.display().to_string(), &text, &names).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         UsageError(lines.join("\n")).into()

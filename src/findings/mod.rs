@@ -18,7 +18,7 @@ use crate::model::{Finding, FindingChange, FindingState, Level, SubjectKind, Tra
 
 pub use detect::{Detection, EVENT_IDS, RECORDS, acknowledge, age_out, detect, id_of};
 pub use exceptions::{Exception, ExceptionError, Exceptions, Scope};
-pub use settle::{reconsider, settle, vanish};
+pub use settle::{reconsider, release, settle, vanish};
 
 /// The member of a resolved finding's evidence that tells why it was resolved.
 pub const RESOLUTION: &str = "resolution";

@@ -60,9 +60,20 @@ pub fn vanish(
     previous: &[Finding],
     now: DateTime<Utc>,
 ) -> Vec<FindingChange> {
+    release(kind, subject, previous, "the subject is gone", now)
+}
+
+/// Resolves the findings of a subject that is judged no more, with the reason.
+pub fn release(
+    kind: SubjectKind,
+    subject: &str,
+    previous: &[Finding],
+    because: &str,
+    now: DateTime<Utc>,
+) -> Vec<FindingChange> {
     findings_of(kind, subject, previous)
         .filter(|finding| finding.state != FindingState::Resolved && now >= last_word(finding))
-        .map(|finding| resolved(finding, "the subject is gone", now))
+        .map(|finding| resolved(finding, because, now))
         .collect()
 }
 

@@ -87,7 +87,8 @@ impl Scan {
 
     /// Whether everything could be read, the rules included.
     pub fn is_complete(&self) -> bool {
-        self.rules_left_out.is_empty() && self.readings.iter().all(|reading| reading.result == ReadingResult::Ok)
+        self.rules_left_out.is_empty()
+            && self.readings.iter().all(|reading| reading.result == ReadingResult::Ok)
     }
 
     /// The worst level among the findings.
@@ -113,8 +114,21 @@ impl Scan {
     pub fn write_csv(&self, out: &mut dyn io::Write) -> io::Result<()> {
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record([
-            "finding", "level", "rule", "title", "account", "region", "subject", "key_set", "boundary", "status",
-            "first_seen", "last_seen", "message", "remediation", "controls",
+            "finding",
+            "level",
+            "rule",
+            "title",
+            "account",
+            "region",
+            "subject",
+            "key_set",
+            "boundary",
+            "status",
+            "first_seen",
+            "last_seen",
+            "message",
+            "remediation",
+            "controls",
         ])?;
         for ScanFinding { finding, .. } in &self.findings {
             let subject = &finding.subject;
@@ -216,7 +230,11 @@ impl Scan {
 
     fn write_gaps(&self, out: &mut dyn io::Write) -> io::Result<()> {
         if !self.rules_left_out.is_empty() {
-            writeln!(out, "Not applied, because of mistakes in their files: {}.", self.rules_left_out.join(", "))?;
+            writeln!(
+                out,
+                "Not applied, because of mistakes in their files: {}.",
+                self.rules_left_out.join(", ")
+            )?;
         }
         let gaps: Vec<&Reading> =
             self.readings.iter().filter(|reading| reading.result != ReadingResult::Ok).collect();

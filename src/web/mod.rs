@@ -36,7 +36,7 @@ pub struct Web {
     /// The metrics of this process.
     pub metrics: Arc<Metrics>,
     /// Set once the first sweep of everything has been taken.
-    pub ready: watch::Receiver<bool>,
+    pub swept: watch::Receiver<bool>,
     /// Asks for the configuration to be read anew; the answer says whether it was.
     pub reload: mpsc::Sender<tokio::sync::oneshot::Sender<Result<(), String>>>,
 }
@@ -110,7 +110,7 @@ async fn exposition(State(web): State<Web>) -> Result<Response, WebError> {
 }
 
 async fn ready(State(web): State<Web>) -> Response {
-    if *web.ready.borrow() {
+    if *web.swept.borrow() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the first sweep is not done yet\n").into_response()
