@@ -3,6 +3,8 @@
 //! Everything here is a function of the batches taken so far and of the time that each of them bears; the
 //! same batches in the same order give the same changes. Nothing is read, written or sent from here.
 
+mod partial;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use crate::facts::{self, AccountScope, Context, Estate, OwnIdentity, Touched};
 use crate::findings::{self, Detection, Exceptions, RuleBook, RuleInfo};
 use crate::jurisdiction::{Assignments, Atlas};
 use crate::model::{
-    AccountId, AccountRegionSnapshot, Batch, Changes, EventRecord, Facts, Finding, FindingChange, FindingState, KeyArn, KeySetId, KeySnapshot, LastUsage, Observed, Outcome, Region, Snapshot, SourceKind,
+    AccountId, AccountRegionSnapshot, Batch, Changes, EventRecord, Facts, Finding, FindingChange, FindingState, KeyArn, KeySetId, KeySnapshot, Outcome, Region,
     Subject, SubjectKind, SubjectVerdicts, Verdict,
 };
 use crate::rules::RuleSet;
@@ -346,45 +348,6 @@ impl Auditor {
     /// The customer keys of a Region of an account.
     pub fn customer_keys_in(&self, account: &AccountId, region: &Region) -> Vec<KeyArn> {
         self.estate.keys_in(account, region).filter(|key| is_judged(key)).map(|key| key.arn.clone()).collect()
-    }
-
-    /// A batch of the keys as they are known, with when they were last used.
-    pub fn with_last_usage(
-        &self,
-        account: &AccountId,
-        region: &Region,
-        usage: &BTreeMap<KeyArn, Observed<LastUsage>>,
-        now: DateTime<Utc>,
-    ) -> Batch {
-        let snapshot = |(arn, usage): (&KeyArn, &Observed<LastUsage>)| {
-            let key = self.estate.key(arn)?;
-            Some(Snapshot::Key(Box::new(KeySnapshot { last_usage: usage.clone(), ..key.clone() })))
-        };
-        let first = usage.keys().next().map_or(String::new(), ToString::to_string);
-        Batch {
-            source: SourceKind::Inventory,
-            id: format!("inventory/usage/{}/{first}", now.timestamp_micros()),
-            account: Some(account.clone()),
-            region: Some(region.clone()),
-            read_at: now,
-            snapshots: usage.iter().filter_map(snapshot).collect(),
-            events: Vec::new(),
-            readings: Vec::new(),
-            cursor: None,
-            complete: false,
-        }
-    }
-
-    /// A sweep does not ask when a key was last used: what is known of it stays.
-    pub fn carry_last_usage(&self, batch: &mut Batch) {
-        for snapshot in &mut batch.snapshots {
-            let Snapshot::Key(key) = snapshot else { continue };
-            if key.last_usage == Observed::NotApplicable
-                && let Some(known) = self.estate.key(&key.arn)
-            {
-                key.last_usage = known.last_usage.clone();
-            }
-        }
     }
 
     /// The account-Regions that are known.

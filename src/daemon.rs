@@ -21,7 +21,7 @@ use crate::metrics::{self, Metrics};
 use crate::model::OutboxRow;
 use crate::notify::{Delivery, Notifier, Outbox, OutboxSettings, SnsPublisher};
 use crate::pipeline::{Pipeline, kept, kept_scope};
-use crate::rounds::Rounds;
+use crate::rounds::{Ground, Rounds};
 use crate::store::{Retention, Store};
 use crate::web::{self, Web};
 
@@ -80,7 +80,7 @@ pub async fn run(
     let pipeline = Arc::new(Pipeline::new(auditor, store.clone(), Arc::clone(&metrics), notifier));
 
     let ready = Arc::new(AtomicBool::new(false));
-    let (targets_in, targets) = watch::channel(Vec::new());
+    let (ground_in, ground) = watch::channel(Ground::default());
     let (reload, reloads) = mpsc::channel(4);
     let tasks = TaskTracker::new();
     let rounds = Rounds {
@@ -95,9 +95,9 @@ pub async fn run(
     let server = tasks.spawn(web::serve(web, deps.listener, shutdown.clone()));
     let outbox = Outbox::new(store.clone(), SnsPublisher::new(deps.sdk), OutboxSettings::default());
     tasks.spawn(publish(outbox, Arc::clone(&metrics), shutdown.clone()));
-    tasks.spawn(rounds.clone().inventory(targets_in, ready));
-    tasks.spawn(rounds.clone().last_usage(targets.clone()));
-    tasks.spawn(rounds.lookups(targets));
+    tasks.spawn(rounds.clone().inventory(ground_in, ready));
+    tasks.spawn(rounds.clone().last_usage(ground.clone()));
+    tasks.spawn(rounds.lookups(ground));
     tasks.spawn(upkeep(Arc::clone(&pipeline), config.store.retention_days, shutdown.clone()));
     tasks.spawn(reload_on_request(Arc::clone(&pipeline), deps.reload, reloads, Arc::clone(&metrics), shutdown.clone()));
     tracing::info!(%address, store = store.place(), "keyward is running");

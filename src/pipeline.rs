@@ -43,6 +43,8 @@ type Place = (AccountId, Region, SourceKind);
 pub struct Taken {
     /// Keys that an event has changed.
     pub changed_keys: BTreeSet<KeyArn>,
+    /// Accounts whose trails an event has changed.
+    pub changed_trails: BTreeSet<AccountId>,
 }
 
 impl Pipeline {
@@ -92,15 +94,18 @@ impl Pipeline {
         let started = Instant::now();
         self.drop_seen(batch).await?;
         self.auditor().carry_last_usage(batch);
-        let (changes, changed_keys) = tokio::task::block_in_place(|| {
+        let (changes, taken) = tokio::task::block_in_place(|| {
             let mut auditor = self.auditor_mut();
             let changes = auditor.take(batch);
-            (changes, changed_keys(&auditor, batch))
+            let changed_keys = changed_keys(&auditor, batch);
+            let of_event = |event| auditor.accounts_of_changed_trail(event);
+            let changed_trails = batch.events.iter().flat_map(of_event).collect();
+            (changes, Taken { changed_keys, changed_trails })
         });
         self.commit(batch, changes).await?;
         self.note_completed(batch);
         self.count(batch, started.elapsed().as_secs_f64());
-        Ok(Taken { changed_keys })
+        Ok(taken)
     }
 
     /// Lets time pass: detections age out, exceptions end, reminders become due.
