@@ -6,6 +6,10 @@ mod bad_input;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod daemon_lab;
+#[cfg(test)]
 mod dashboards;
 #[cfg(test)]
 mod demo;
@@ -16,7 +20,11 @@ mod documents;
 #[cfg(test)]
 mod exemplars;
 #[cfg(test)]
+mod gaps;
+#[cfg(test)]
 mod lab;
+#[cfg(test)]
+mod life;
 #[cfg(test)]
 mod ministack;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! One round of look-ups in one Region of one account.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use aws_sdk_cloudtrail::types::{Event, LookupAttribute, LookupAttributeKey};
 use aws_smithy_types::DateTime as SdkTime;
@@ -23,9 +22,6 @@ use crate::model::{Batch, Cursor, EventRecord, ReadingResult, SourceKind};
 /// Pages that a call name may take before the others have their turn. A flood of one name delays the rest
 /// by two seconds and no more.
 const PAGES_A_TURN: u32 = 4;
-
-/// The time that the usage lane gets in every round: some pages at two a second.
-const USAGE_AT_LEAST: Duration = Duration::from_secs(3);
 
 /// After this many failures in a row the round ends: the Region does not answer.
 const FAILURES_TO_END: u32 = 3;
@@ -93,13 +89,12 @@ impl Round<'_> {
         self.report
     }
 
-    /// Uses of keys get what the interval leaves, and a few pages where it leaves nothing: a short interval
-    /// must not mean that they are never looked at.
     async fn usage(&mut self) {
-        let deadline = self.deadline.max(Instant::now() + USAGE_AT_LEAST);
         let key = Lane::Usage.cursor_key(&self.clients.account, &self.clients.region);
         let mut reached = self.request.cursors.get(&key).cloned();
-        while !self.is_futile() && Instant::now() < deadline {
+        // One turn at least, even if the call names have taken the whole interval: it would never come else.
+        let mut is_first = true;
+        while !self.is_futile() && (std::mem::take(&mut is_first) || Instant::now() < self.deadline) {
             // Within a round the cursor is what the last pass reached, not what was stored before it.
             let pass = self.take_pass(Lane::Usage, &key, reached.as_deref());
             let cursor = pass.cursor();
