@@ -122,12 +122,20 @@ impl Calls {
 
     /// KMS calls a key, without the further pages of lists.
     fn per_key(&self, keys: usize, places: usize) -> f64 {
-        self.without_pages(|service, operation| service == "kms" && PER_KEY.contains(&operation), keys, places) / count(keys)
+        self.without_pages(
+            |service, operation| service == "kms" && PER_KEY.contains(&operation),
+            keys,
+            places,
+        ) / count(keys)
     }
 
     /// KMS calls a Region, without the further pages of lists. Whatever is not called for each key counts here.
     fn per_region(&self, keys: usize, places: usize) -> f64 {
-        self.without_pages(|service, operation| service == "kms" && !PER_KEY.contains(&operation), keys, places) / count(places)
+        self.without_pages(
+            |service, operation| service == "kms" && !PER_KEY.contains(&operation),
+            keys,
+            places,
+        ) / count(places)
     }
 
     /// All calls to all services, without the further pages of lists.
@@ -137,7 +145,9 @@ impl Calls {
 
     fn without_pages(&self, counts: impl Fn(&str, &str) -> bool, keys: usize, places: usize) -> f64 {
         let counted = self.by_operation.iter().filter(|((service, operation), _)| counts(service, operation));
-        counted.map(|((service, operation), calls)| calls - pages(service, operation, *calls, keys, places)).sum()
+        counted
+            .map(|((service, operation), calls)| calls - pages(service, operation, *calls, keys, places))
+            .sum()
     }
 }
 

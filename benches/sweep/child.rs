@@ -94,7 +94,8 @@ async fn watch(child: &mut Child) -> anyhow::Result<(Vec<u8>, f64)> {
 fn check(printed: &[u8]) -> anyhow::Result<()> {
     let scan: serde_json::Value = serde_json::from_slice(printed).context("the scan printed no JSON")?;
     let verdicts = scan["verdicts"].as_array().context("the scan gave no verdicts")?;
-    let judged = verdicts.iter().filter(|row| row["rule"] == "key-unreadable" && row["verdict"] == "pass").count();
+    let judged =
+        verdicts.iter().filter(|row| row["rule"] == "key-unreadable" && row["verdict"] == "pass").count();
     anyhow::ensure!(judged == KEYS * REGIONS.len(), "{judged} keys were read and judged");
     Ok(())
 }
@@ -109,7 +110,8 @@ fn peak_mb(process: u32) -> Option<f64> {
 
 /// The CPU time of all children of this process that have ended and were waited for.
 fn cpu_secs_of_children() -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").context("CPU times are read from /proc, on Linux")?;
+    let stat =
+        std::fs::read_to_string("/proc/self/stat").context("CPU times are read from /proc, on Linux")?;
     // The name in parentheses may hold anything; cutime and cstime are the 14th and 15th field after it.
     let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat is not as expected")?;
     let ticks = fields.split_whitespace().skip(13).take(2).map(str::parse::<f64>);

@@ -7,9 +7,9 @@ use keyward::model::{AccountId, Region};
 use keyward::sandbox::call::Principal;
 use keyward::sandbox::clock::Clock;
 use keyward::sandbox::config::Setup;
-use keyward::sandbox::{Actor, World};
 use keyward::sandbox::identity::Role;
 use keyward::sandbox::kms::seed::{GrantSeed, KeySeed, MemberSeed};
+use keyward::sandbox::{Actor, World};
 use serde_json::json;
 
 /// The Regions that hold keys.
@@ -30,7 +30,11 @@ pub(crate) fn world(accounts: &[AccountId], keys_a_region: usize) -> anyhow::Res
         record(&mut world, account)?;
         for (at, region) in REGIONS.iter().enumerate() {
             let neighbour = REGIONS.get((at + 1) % REGIONS.len()).unwrap_or(region);
-            plant(&mut world, &Place { account, region: &region.parse()?, neighbour: &neighbour.parse()?, now }, keys_a_region)?;
+            plant(
+                &mut world,
+                &Place { account, region: &region.parse()?, neighbour: &neighbour.parse()?, now },
+                keys_a_region,
+            )?;
         }
     }
     world.tally.clear();
@@ -42,12 +46,17 @@ fn record(world: &mut World, account: &AccountId) -> anyhow::Result<()> {
     let actor = Actor::new(account, Principal::Root);
     let home = "eu-central-1".parse()?;
     let trail = json!({ "Name": "all", "S3BucketName": "all-trails", "IsMultiRegionTrail": true, "IncludeGlobalServiceEvents": true });
-    for (call, input) in [("cloudtrail:CreateTrail", trail), ("cloudtrail:StartLogging", json!({ "Name": "all" }))] {
-        world.act(&actor, &home, call, input).map_err(|error| anyhow::anyhow!("{call}: {}", error.message))?;
+    for (call, input) in
+        [("cloudtrail:CreateTrail", trail), ("cloudtrail:StartLogging", json!({ "Name": "all" }))]
+    {
+        world
+            .act(&actor, &home, call, input)
+            .map_err(|error| anyhow::anyhow!("{call}: {}", error.message))?;
     }
     let now = world.now();
     for region in REGIONS {
-        *world.config.setup_mut(account, &region.parse()?) = Setup { rules: BTreeMap::new(), ..Setup::complete(now) };
+        *world.config.setup_mut(account, &region.parse()?) =
+            Setup { rules: BTreeMap::new(), ..Setup::complete(now) };
     }
     Ok(())
 }

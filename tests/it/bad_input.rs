@@ -38,7 +38,13 @@ keyward:
 const MISTAKES: [(&str, &str, &str, u32, &str); 8] = [
     ("fact", "key.enabled: true }\n", "key.enabld: true }\n", 8, "did you mean `key.enabled`?"),
     ("operator", "tags.mark|contains", "tags.mark|contain", 7, "did you mean `contains`?"),
-    ("selection", "condition: marked and enabled", "condition: marked and enabeld", 9, "did you mean `enabled`?"),
+    (
+        "selection",
+        "condition: marked and enabled",
+        "condition: marked and enabeld",
+        9,
+        "did you mean `enabled`?",
+    ),
     ("yaml", "logsource: {", "logsource: [", 5, "YAML"),
     ("level", "level: high", "level: hihg", 10, "did you mean `high`?"),
     ("regex", "tags.mark|contains: yes", "tags.mark|re: '(yes'", 7, "(yes"),
@@ -85,7 +91,9 @@ fn scan(lab: &Lab, config: &str) -> Ran {
 fn verdicts(scan: &Value, key: usize) -> Vec<String> {
     let rows = scan["verdicts"].as_array().unwrap().iter();
     let of_key = rows.filter(|row| row["subject"].as_str().unwrap().ends_with(&id(key)));
-    of_key.map(|row| format!("{} {}", row["rule"].as_str().unwrap(), row["verdict"].as_str().unwrap())).collect()
+    of_key
+        .map(|row| format!("{} {}", row["rule"].as_str().unwrap(), row["verdict"].as_str().unwrap()))
+        .collect()
 }
 
 /// How many findings each rule has, by the rules' names.
@@ -117,7 +125,10 @@ fn the_check_refuses_a_second_rule_of_a_name_and_a_folder_that_is_not_there() {
         lab.write(&format!("both/{folder}/key-marked.yml"), RULE);
     }
     let ran = lab.run(&["rules", "check", "both"]);
-    ran.says(2, &["both/two/key-marked.yml: there is a rule `key-marked` already, in both/one/key-marked.yml"]);
+    ran.says(
+        2,
+        &["both/two/key-marked.yml: there is a rule `key-marked` already, in both/one/key-marked.yml"],
+    );
     lab.run(&["rules", "check", "nowhere"]).says(2, &["cannot read the rules at nowhere"]);
 }
 
@@ -132,13 +143,20 @@ fn a_broken_rule_of_one_s_own_costs_only_itself() {
     lab.write("own.toml", &format!("{SMALL}rules.dirs = ['own']\n"));
 
     let ran = scan(&lab, "own.toml");
-    ran.says(3, &["a rule is left out: own/key-misspelt.yml:8: `key.enabld` is no fact", "did you mean `key.enabled`?"]);
+    ran.says(
+        3,
+        &[
+            "a rule is left out: own/key-misspelt.yml:8: `key.enabld` is no fact",
+            "did you mean `key.enabled`?",
+        ],
+    );
     let after = ran.json();
     assert_eq!(after["rules_left_out"], json!(["key-misspelt"]));
     let mut expected = rules_found(&before.json());
     expected.insert("key-marked".to_owned(), 3);
     assert_eq!(rules_found(&after), expected);
-    lab.run(&["scan", "--config", "own.toml"]).says(3, &["because of mistakes in their files: key-misspelt."]);
+    lab.run(&["scan", "--config", "own.toml"])
+        .says(3, &["because of mistakes in their files: key-misspelt."]);
 }
 
 #[test]
@@ -195,7 +213,10 @@ fn post(port: u16, path: &str) -> (u16, String) {
 fn a_configuration_that_is_wrong_is_refused_with_its_line_by_every_command() {
     let lab = small_lab();
     let cases = [
-        ("[http]\nlisen = '127.0.0.1:1'\n", "bad.toml:2: `http.lisen`: there is no such setting; did you mean `listen`?"),
+        (
+            "[http]\nlisen = '127.0.0.1:1'\n",
+            "bad.toml:2: `http.lisen`: there is no such setting; did you mean `listen`?",
+        ),
         ("[inventory]\n\ninterval_secs = 'hourly'\n", "bad.toml:3: `inventory.interval_secs`: "),
         ("[regions\ninclude = []\n", "bad.toml:1: "),
         ("store.url = 'mysql://db/keyward'\n", "bad.toml:1: `store.url`: "),
@@ -214,7 +235,8 @@ fn a_configuration_that_is_wrong_is_refused_with_its_line_by_every_command() {
 fn an_environment_variable_that_is_wrong_is_refused_by_its_name() {
     let lab = small_lab();
     let with = |name: &str, value: &str| Ran::of(lab.keyward(&["config", "check"]).env(name, value));
-    with("KEYWARD__HTTP__LISEN", "127.0.0.1:1").says(2, &["KEYWARD__HTTP__LISEN: ", "did you mean `KEYWARD__HTTP__LISTEN`?"]);
+    with("KEYWARD__HTTP__LISEN", "127.0.0.1:1")
+        .says(2, &["KEYWARD__HTTP__LISEN: ", "did you mean `KEYWARD__HTTP__LISTEN`?"]);
     with("KEYWARD__INVENTORY__INTERVAL_SECS", "hourly").says(2, &["KEYWARD__INVENTORY__INTERVAL_SECS: "]);
     with("KEYWARD__HTTP__LISTEN", "127.0.0.1:1").says(0, &["fine"]);
 }
@@ -231,7 +253,10 @@ fn an_exception_without_an_expiry_or_for_no_rule_does_not_load() {
     };
     for (text, said) in [
         (exception("", "config-not-recording"), "exceptions.yaml:2: "),
-        (exception("    expires: 2099-01-01\n", "config-not-recoding"), "did you mean `config-not-recording`?"),
+        (
+            exception("    expires: 2099-01-01\n", "config-not-recoding"),
+            "did you mean `config-not-recording`?",
+        ),
     ] {
         lab.write("exceptions.yaml", &text);
         scan(&lab, "excepting.toml").says(2, &[said]);
@@ -250,7 +275,8 @@ fn what_is_asked_for_and_does_not_exist_is_refused_with_what_does() {
     lab.run(&["report", "--framework", "gdpt"]).says(2, &["gdpt", "gdpr"]);
     lab.run(&["report", "--framework", "gdpr", "--format", "pdf"]).says(2, &["pdf", "html"]);
     lab.run(&["report", "--framework", "gdpr", "--as-of", "last week"]).says(2, &["--as-of", "last week"]);
-    lab.run(&["report", "--framework", "gdpr", "--as-of", "2999-01-01T00:00:00Z"]).says(2, &["is in the future"]);
+    lab.run(&["report", "--framework", "gdpr", "--as-of", "2999-01-01T00:00:00Z"])
+        .says(2, &["is in the future"]);
     lab.run(&["scan", "--format", "xml"]).says(2, &["xml", "ocsf"]);
     lab.run(&["scan", "--fail-on", "severe"]).says(2, &["severe"]);
     lab.run(&["rules", "explain", "key-unreadble"]).says(2, &["did you mean `key-unreadable`?"]);
@@ -279,7 +305,8 @@ fn a_port_that_is_taken_is_named_with_its_setting() {
     let address = taken.local_addr().unwrap().to_string();
     let ran = Ran::of(lab.keyward(&["run", "--config", "small.toml"]).env("KEYWARD__HTTP__LISTEN", &address));
     ran.says(4, &[&format!("cannot listen on {address} (http.listen)")]);
-    lab.run(&["demo", "--listen", &address, "--sandbox-listen", "127.0.0.1:0"]).says(4, &[&address, "--listen"]);
+    lab.run(&["demo", "--listen", &address, "--sandbox-listen", "127.0.0.1:0"])
+        .says(4, &[&address, "--listen"]);
 }
 
 #[test]
@@ -295,19 +322,25 @@ fn a_policy_that_cannot_be_understood_leaves_that_key_in_doubt_and_the_others_ju
     let lab = small_lab();
     let whole = scan(&lab, "small.toml").json();
     let lab = lab.tampered(|operation, request, _| {
-        let broken = json!({ "Policy": "{\"Version\": \"2012-10-17\", \"Statement\": [", "PolicyName": "default" });
+        let broken =
+            json!({ "Policy": "{\"Version\": \"2012-10-17\", \"Statement\": [", "PolicyName": "default" });
         (operation == "GetKeyPolicy" && request.contains(&id(1))).then(|| Tampered::Body(broken.to_string()))
     });
     let ran = scan(&lab, "small.toml");
     let broken = ran.json();
-    assert!(verdicts(&broken, 1).contains(&"key-policy-public unknown".to_owned()), "{:?}", verdicts(&broken, 1));
+    assert!(
+        verdicts(&broken, 1).contains(&"key-policy-public unknown".to_owned()),
+        "{:?}",
+        verdicts(&broken, 1)
+    );
     assert!(verdicts(&broken, 1).contains(&"rotation-disabled pass".to_owned()));
     for other in [0, 2] {
         assert_eq!(verdicts(&broken, other), verdicts(&whole, other));
     }
-    let row = broken["verdicts"].as_array().unwrap().iter().find(|row| {
-        row["rule"] == "key-policy-public" && row["subject"].as_str().unwrap().ends_with(&id(1))
-    });
+    let row =
+        broken["verdicts"].as_array().unwrap().iter().find(|row| {
+            row["rule"] == "key-policy-public" && row["subject"].as_str().unwrap().ends_with(&id(1))
+        });
     assert!(row.unwrap()["reasons"][0].as_str().unwrap().contains("policy"), "{row:?}");
 }
 
@@ -325,8 +358,14 @@ fn answers_that_are_cut_off_or_no_json_are_readings_and_the_rest_is_judged() {
         let readings = scan["readings"].as_array().unwrap();
         readings.iter().find(|reading| reading["api"] == api).unwrap().clone()
     };
-    assert_eq!((&reading("kms:DescribeKey")["result"], &reading("kms:DescribeKey")["failed"]), (&json!("unreachable"), &json!(1)));
-    assert_eq!((&reading("kms:ListResourceTags")["failed"], &reading("kms:GetKeyPolicy")["failed"]), (&json!(1), &json!(0)));
+    assert_eq!(
+        (&reading("kms:DescribeKey")["result"], &reading("kms:DescribeKey")["failed"]),
+        (&json!("unreachable"), &json!(1))
+    );
+    assert_eq!(
+        (&reading("kms:ListResourceTags")["failed"], &reading("kms:GetKeyPolicy")["failed"]),
+        (&json!(1), &json!(0))
+    );
     assert!(verdicts(&scan, 1).contains(&"rotation-disabled unknown".to_owned()), "{:?}", verdicts(&scan, 1));
     assert!(verdicts(&scan, 0).contains(&"rotation-disabled pass".to_owned()));
     assert!(verdicts(&scan, 2).contains(&"rotation-disabled pass".to_owned()));

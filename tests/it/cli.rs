@@ -79,7 +79,11 @@ fn the_scan_s_json_has_the_fields_that_were_promised() {
     assert!(scan["at"].as_str().unwrap().parse::<chrono::DateTime<Utc>>().is_ok());
     assert_eq!(keys(&scan["verdicts"][0]), ["reasons", "rule", "subject", "verdict"]);
     let reading = ["account", "api", "at", "region", "result"];
-    assert!(reading.iter().all(|field| keys(&scan["readings"][0]).contains(field)), "{}", scan["readings"][0]);
+    assert!(
+        reading.iter().all(|field| keys(&scan["readings"][0]).contains(field)),
+        "{}",
+        scan["readings"][0]
+    );
 
     let findings = scan["findings"].as_array().unwrap();
     let mut rules: Vec<&str> = findings.iter().map(|finding| finding["rule"].as_str().unwrap()).collect();
@@ -87,8 +91,22 @@ fn the_scan_s_json_has_the_fields_that_were_promised() {
     assert_eq!(rules, standing());
     for finding in findings {
         for field in [
-            "status", "finding", "rule", "level", "title", "message", "account", "region", "key_set", "key", "boundary", "controls",
-            "first_seen", "last_seen", "evidence", "remediation",
+            "status",
+            "finding",
+            "rule",
+            "level",
+            "title",
+            "message",
+            "account",
+            "region",
+            "key_set",
+            "key",
+            "boundary",
+            "controls",
+            "first_seen",
+            "last_seen",
+            "evidence",
+            "remediation",
         ] {
             assert!(finding.get(field).is_some(), "{field} is missing in {finding}");
         }
@@ -108,9 +126,18 @@ fn the_scan_s_table_is_for_people() {
     let ran = scan(&Lab::demo(), &[]);
     assert_eq!(ran.code, 3, "{}", ran.err);
     assert!(!ran.out.contains('\u{1b}'), "no colours where there is no terminal");
-    let rows: Vec<&str> = ran.out.lines().filter(|line| standing().iter().any(|rule| line.contains(rule))).collect();
+    let rows: Vec<&str> =
+        ran.out.lines().filter(|line| standing().iter().any(|rule| line.contains(rule))).collect();
     assert_eq!(rows.len(), STANDING.len());
-    ran.says(3, &["LEVEL", "6 findings, 2 high, 3 medium, 1 low; ", "Not everything could be read", "kms:GetKeyPolicy denied (1 of "]);
+    ran.says(
+        3,
+        &[
+            "LEVEL",
+            "6 findings, 2 high, 3 medium, 1 low; ",
+            "Not everything could be read",
+            "kms:GetKeyPolicy denied (1 of ",
+        ],
+    );
     let worst_first = ["high", "medium", "low"].map(|level| rows.iter().rposition(|row| row.contains(level)));
     assert!(worst_first.is_sorted(), "{rows:#?}");
 }
@@ -148,14 +175,25 @@ fn the_scan_s_ocsf_is_a_compliance_finding_a_line() {
     let ran = scan(&Lab::demo(), &["--format", "ocsf"]);
     assert_eq!(ran.code, 3, "{}", ran.err);
     let events: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let mut rules: Vec<&str> = events.iter().map(|event| event["metadata"]["event_code"].as_str().unwrap()).collect();
+    let mut rules: Vec<&str> =
+        events.iter().map(|event| event["metadata"]["event_code"].as_str().unwrap()).collect();
     rules.sort_unstable();
     assert_eq!(rules, standing());
     for event in &events {
         // What OCSF 1.8 requires of a Compliance Finding and of the objects in it.
         for path in [
-            "/activity_id", "/category_uid", "/class_uid", "/type_uid", "/time", "/severity_id", "/metadata/version",
-            "/metadata/product/vendor_name", "/finding_info/uid", "/compliance/status_id", "/cloud/provider", "/resources/0/uid",
+            "/activity_id",
+            "/category_uid",
+            "/class_uid",
+            "/type_uid",
+            "/time",
+            "/severity_id",
+            "/metadata/version",
+            "/metadata/product/vendor_name",
+            "/finding_info/uid",
+            "/compliance/status_id",
+            "/cloud/provider",
+            "/resources/0/uid",
         ] {
             assert!(event.pointer(path).is_some(), "{path} is missing in {event}");
         }
@@ -186,7 +224,8 @@ fn stop_rotation(lab: &Lab) -> String {
         let rotates = |id: &&str| {
             let status = world.act(&actor, &region, "kms:GetKeyRotationStatus", json!({ "KeyId": id }));
             let key = world.act(&actor, &region, "kms:DescribeKey", json!({ "KeyId": id })).unwrap();
-            key["KeyMetadata"]["KeyManager"] == "CUSTOMER" && status.is_ok_and(|status| status["KeyRotationEnabled"] == true)
+            key["KeyMetadata"]["KeyManager"] == "CUSTOMER"
+                && status.is_ok_and(|status| status["KeyRotationEnabled"] == true)
         };
         let id = ids.collect::<Vec<_>>().into_iter().find(rotates).unwrap().to_owned();
         world.act(&actor, &region, "kms:DisableKeyRotation", json!({ "KeyId": id })).unwrap();
@@ -243,7 +282,8 @@ fn the_rules_that_come_with_it_are_listed_in_order_and_explained() {
     assert!(rules.as_array().unwrap().iter().all(|rule| table.out.contains(rule["name"].as_str().unwrap())));
     plain(&["rules", "check"]).says(0, &["39 rules in order, 0 errors"]);
     plain(&["rules", "test"]).says(0, &["39 rules, ", " 0 failed"]);
-    plain(&["rules", "explain", "key-set-outside-boundary"]).says(0, &["Why it matters", "What to do", "gdpr: "]);
+    plain(&["rules", "explain", "key-set-outside-boundary"])
+        .says(0, &["Why it matters", "What to do", "gdpr: "]);
 }
 
 #[test]

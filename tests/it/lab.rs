@@ -101,7 +101,9 @@ impl Lab {
             .spawn()
             .unwrap();
         let running = Running(child);
-        wait_for("the daemon is ready", PATIENCE, || get(port, "/readyz").filter(|(status, _)| *status == 200));
+        wait_for("the daemon is ready", PATIENCE, || {
+            get(port, "/readyz").filter(|(status, _)| *status == 200)
+        });
         (running, port)
     }
 }

@@ -67,7 +67,9 @@ fn answer_of(answer: &[u8], tamper: impl FnOnce(&str) -> Option<Tampered>) -> Re
     let status = lines.next().unwrap().split(' ').nth(1).unwrap();
     let mut response = Response::builder().status(StatusCode::from_bytes(status.as_bytes()).unwrap());
     for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-        if !["content-length", "transfer-encoding", "connection"].contains(&name.to_ascii_lowercase().as_str()) {
+        if !["content-length", "transfer-encoding", "connection"]
+            .contains(&name.to_ascii_lowercase().as_str())
+        {
             response = response.header(name, value);
         }
     }
