@@ -112,7 +112,8 @@ fn policy(account: &AccountId) -> String {
         {{"Sid":"Account","Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{account}:root"}},"Action":"kms:*","Resource":"*"}},
         {{"Sid":"Administration","Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{account}:role/Admin"}},"Action":["kms:Create*","kms:Describe*","kms:Enable*","kms:List*","kms:Put*","kms:Update*","kms:Revoke*","kms:Disable*","kms:Get*","kms:Delete*","kms:TagResource","kms:UntagResource","kms:ScheduleKeyDeletion","kms:CancelKeyDeletion"],"Resource":"*"}},
         {{"Sid":"Use","Effect":"Allow","Principal":{{"AWS":["arn:aws:iam::{account}:role/App","arn:aws:iam::{account}:role/Batch"]}},"Action":["kms:Encrypt","kms:Decrypt","kms:ReEncrypt*","kms:GenerateDataKey*","kms:DescribeKey"],"Resource":"*"}},
-        {{"Sid":"Services","Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{account}:role/App"}},"Action":["kms:CreateGrant","kms:ListGrants","kms:RevokeGrant"],"Resource":"*","Condition":{{"Bool":{{"kms:GrantIsForAWSResource":"true"}}}}}}]}}"#
+        {{"Sid":"Services","Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{account}:role/App"}},"Action":["kms:CreateGrant","kms:ListGrants","kms:RevokeGrant"],"Resource":"*","Condition":{{"Bool":{{"kms:GrantIsForAWSResource":"true"}}}}}},
+        {{"Sid":"Copies","Effect":"Deny","Principal":"*","Action":"kms:ReplicateKey","Resource":"*","Condition":{{"StringNotEquals":{{"kms:ReplicaRegion":{REGIONS:?}}}}}}}]}}"#
     )
 }
 

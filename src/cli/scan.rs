@@ -50,7 +50,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     })
 }
 
-fn print(scan: &Scan, format: Format) -> std::io::Result<()> {
+fn print(scan: &Scan<'_>, format: Format) -> std::io::Result<()> {
     // Standard output by itself would be written to line by line, of which there are many thousands.
     let mut out = BufWriter::new(super::stdout());
     match format {
