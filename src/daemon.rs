@@ -1,11 +1,15 @@
 //! The daemon: wires everything and runs until it is cancelled.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use aws_config::SdkConfig;
 use chrono::TimeDelta;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -13,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{Auditor, Standards};
-use crate::clock;
 use crate::cli::setup::region_table;
+use crate::clock;
 use crate::collect::{Collector, Unwatched};
 use crate::config::Config;
 use crate::metrics::{self, Metrics};
@@ -28,7 +32,7 @@ use crate::web::{self, Web};
 /// How long running work may take to end once shutdown is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// How often time alone is judged: ageing, reminders, ends of exceptions.
-const UPKEEP_INTERVAL: Duration = Duration::from_mins(1);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long the ids of events are remembered; an event that comes again later counts again. CloudTrail's event
 /// history goes back 90 days, so that even a first look-up of all of it finds what was taken before.
@@ -79,7 +83,7 @@ pub async fn run(
         Notifier { topics: config.sns.clone(), alerts: config.alerts.clone(), external_url: Some(link_base) };
     let pipeline = Arc::new(Pipeline::new(auditor, store.clone(), Arc::clone(&metrics), notifier));
 
-    let ready = Arc::new(AtomicBool::new(false));
+    let (swept_in, swept) = watch::channel(false);
     let (targets_in, targets) = watch::channel(Vec::new());
     let (reload, reloads) = mpsc::channel(4);
     let tasks = TaskTracker::new();
@@ -88,24 +92,31 @@ pub async fn run(
         pipeline: Arc::clone(&pipeline),
         metrics: Arc::clone(&metrics),
         config: Arc::new(config.clone()),
+        tasks: tasks.clone(),
+        answering: Arc::new(Mutex::new(BTreeMap::new())),
         shutdown: shutdown.clone(),
     };
 
-    let web = Web { pipeline: Arc::clone(&pipeline), metrics: Arc::clone(&metrics), ready: Arc::clone(&ready), reload };
-    let server = tasks.spawn(web::serve(web, deps.listener, shutdown.clone()));
+    let mut work = Work { tasks: &tasks, running: FuturesUnordered::new() };
+    let web =
+        Web { pipeline: Arc::clone(&pipeline), metrics: Arc::clone(&metrics), swept: swept.clone(), reload };
+    let server = web::serve(web, deps.listener, shutdown.clone());
+    work.start("the web server", async { server.await.context("the web server failed") });
     let outbox = Outbox::new(store.clone(), SnsPublisher::new(deps.sdk), OutboxSettings::default());
-    tasks.spawn(publish(outbox, Arc::clone(&metrics), shutdown.clone()));
-    tasks.spawn(rounds.clone().inventory(targets_in, ready));
-    tasks.spawn(rounds.clone().last_usage(targets.clone()));
-    tasks.spawn(rounds.lookups(targets));
-    tasks.spawn(upkeep(Arc::clone(&pipeline), config.store.retention_days, shutdown.clone()));
-    tasks.spawn(reload_on_request(Arc::clone(&pipeline), deps.reload, reloads, Arc::clone(&metrics), shutdown.clone()));
+    work.start("the outbox", ok(publish(outbox, Arc::clone(&metrics), shutdown.clone())));
+    work.start("the inventory", ok(rounds.clone().inventory(targets_in, swept_in)));
+    work.start("the sampling of last use", ok(rounds.clone().last_usage(targets.clone(), swept)));
+    work.start("the look-ups", ok(rounds.lookups(targets)));
+    let retention =
+        Retention { history: TimeDelta::days(i64::from(config.store.retention_days)), events: EVENT_MEMORY };
+    work.start("the upkeep", ok(upkeep(Arc::clone(&pipeline), retention, shutdown.clone())));
+    work.start(
+        "the reload",
+        ok(reload_on_request(pipeline, deps.reload, reloads, metrics, shutdown.clone())),
+    );
     tracing::info!(%address, store = store.place(), "keyward is running");
 
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        ended = server => ended??,
-    }
+    let ended = work.until(&shutdown).await;
     shutdown.cancel();
     tasks.close();
     if tokio::time::timeout(SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
@@ -113,6 +124,37 @@ pub async fn run(
     }
     store.close().await;
     tracing::info!("keyward has stopped");
+    ended
+}
+
+/// The parts of the daemon, each a task of its own.
+struct Work<'a> {
+    tasks: &'a TaskTracker,
+    running: FuturesUnordered<BoxFuture<'static, anyhow::Result<()>>>,
+}
+
+impl Work<'_> {
+    fn start(&mut self, name: &'static str, part: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        let task = self.tasks.spawn(part);
+        self.running
+            .push(Box::pin(async move { task.await.with_context(|| format!("{name} ended unexpectedly"))? }));
+    }
+
+    /// Until shutdown, or until a part failed: a daemon of which a part is dead must not look alive. A part
+    /// that has nothing to do may end before.
+    async fn until(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Some(ended) = self.running.next() => ended?,
+                else => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn ok(part: impl Future<Output = ()>) -> anyhow::Result<()> {
+    part.await;
     Ok(())
 }
 
@@ -125,7 +167,7 @@ async fn publish(outbox: Outbox<SnsPublisher>, metrics: Arc<Metrics>, shutdown: 
 }
 
 /// What time alone brings.
-async fn upkeep(pipeline: Arc<Pipeline>, retention_days: u32, shutdown: CancellationToken) {
+async fn upkeep(pipeline: Arc<Pipeline>, retention: Retention, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -137,10 +179,8 @@ async fn upkeep(pipeline: Arc<Pipeline>, retention_days: u32, shutdown: Cancella
         if let Err(error) = pipeline.tick(now).await {
             tracing::error!(error = format!("{error:#}"), "upkeep failed");
         }
-        let retention =
-            Retention { history: TimeDelta::days(i64::from(retention_days)), events: EVENT_MEMORY };
-        if let Err(error) = pipeline.store().prune(now, retention).await {
-            tracing::error!(%error, "old rows could not be removed");
+        if let Err(error) = pipeline.prune(now, retention).await {
+            tracing::error!(error = format!("{error:#}"), "old rows could not be removed");
         }
     }
 }
@@ -170,11 +210,13 @@ async fn reload_on_request(
         metrics.set(&metrics::CONFIG_RELOAD, &[], if reloaded.is_ok() { 1.0 } else { 0.0 });
         match &reloaded {
             Ok(()) => tracing::info!("rules, residency and exceptions were read anew"),
-            Err(error) => tracing::error!(error = format!("{error:#}"), "the old configuration stays in force"),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the old configuration stays in force")
+            }
         }
         if let Some(answer) = answer {
             // Whoever asked may have gone away meanwhile.
-            let _unheard = answer.send(reloaded.map_err(|error| format!("{error:#}")));
+            let _ = answer.send(reloaded.map_err(|error| format!("{error:#}")));
         }
     }
 }

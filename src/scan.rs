@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
 use aws_config::SdkConfig;
+use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::audit::{Auditor, Standards};
 use crate::cli::setup::region_table;
-use crate::collect::{Collector, Discovery, Progress};
+use crate::collect::{Collector, Progress};
 use crate::config::Config;
 use crate::facts::AccountScope;
-use crate::model::{AccountId, Observed, Reading, Region};
+use crate::model::{AccountId, Reading, Region};
+use crate::rounds::scope_of;
 
 /// Regions of accounts that are swept at the same time.
 pub(crate) const SWEEPS_AT_ONCE: usize = 8;
@@ -48,23 +49,6 @@ pub async fn once(
     Ok((auditor, readings))
 }
 
-/// Which accounts are one's own. Where the organization could not be listed this time, what was known of it
-/// before still holds: a failed call must not turn one's own accounts into foreign ones.
-pub(crate) fn scope_of(found: &Discovery, config: &Config, before: &AccountScope) -> AccountScope {
-    let organization = match &found.organization {
-        Observed::Known(accounts) => accounts.clone(),
-        Observed::Unknown(_) => before.organization.clone(),
-        Observed::NotApplicable => std::collections::BTreeSet::new(),
-    };
-    AccountScope {
-        audited: found.accounts.iter().map(|account| account.id.clone()).collect(),
-        organization,
-        organization_id: found.organization_id.clone().or_else(|| before.organization_id.clone()),
-        trusted: config.accounts.trusted.iter().cloned().collect(),
-        ous: found.ous.clone(),
-    }
-}
-
 /// Progress on standard error, where that is a terminal.
 #[derive(Debug)]
 pub struct ProgressBars {
@@ -76,7 +60,9 @@ impl ProgressBars {
     pub fn new(visible: bool) -> Self {
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        let style = ProgressStyle::with_template("{spinner} {pos}/{len} keys {wide_bar} {per_sec}, {eta} left  {msg}");
+        let style = ProgressStyle::with_template(
+            "{spinner} {pos}/{len} keys {wide_bar} {per_sec}, {eta} left  {msg}",
+        );
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self { bar }
     }

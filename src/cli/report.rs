@@ -40,8 +40,7 @@ enum Format {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let framework =
-        framework::find(&args.framework).map_err(|error| UsageError(error.to_string()))?;
+    let framework = framework::find(&args.framework).map_err(|error| UsageError(error.to_string()))?;
     let config = args.config.read()?;
     let generated_at = clock::now();
     let as_of = args.as_of.unwrap_or(generated_at);
@@ -100,9 +99,7 @@ fn as_it_stood(mut finding: Finding, at: DateTime<Utc>) -> Option<Finding> {
 fn write(path: Option<PathBuf>, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     match path {
-        Some(path) => {
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-        }
+        Some(path) => std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())),
         None => Ok(std::io::stdout().write_all(text.as_bytes())?),
     }
 }

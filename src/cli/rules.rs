@@ -84,13 +84,21 @@ pub fn markdown() -> anyhow::Result<String> {
         if rules.is_empty() {
             continue;
         }
-        write!(page, "\n## {title}\n\n| rule | level | what it finds | controls |\n| --- | --- | --- | --- |\n")?;
+        write!(
+            page,
+            "\n## {title}\n\n| rule | level | what it finds | controls |\n| --- | --- | --- | --- |\n"
+        )?;
         for rule in rules {
             let controls: Vec<String> =
                 rule.controls.iter().map(|(name, ids)| format!("{name}: {}", ids.join(", "))).collect();
-            let description = rule.description.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+            let description =
+                rule.description.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
             let controls = controls.join("; ");
-            writeln!(page, "| `{}` | {} | **{}.** {description} | {controls} |", rule.name, rule.level, rule.title)?;
+            writeln!(
+                page,
+                "| `{}` | {} | **{}.** {description} | {controls} |",
+                rule.name, rule.level, rule.title
+            )?;
         }
     }
     Ok(page)

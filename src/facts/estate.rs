@@ -152,6 +152,20 @@ impl Estate {
         touched
     }
 
+    /// Forgets account-Regions with all of their keys, and tells what that touches. The keys count as vanished.
+    pub fn forget(&mut self, places: &BTreeSet<Place>) -> Touched {
+        let mut touched = Touched::default();
+        for place in places {
+            touched.vanished.extend(self.places.get(place).into_iter().flatten().cloned());
+            self.regions.remove(place);
+        }
+        for arn in &touched.vanished {
+            self.remove_key(arn);
+        }
+        self.spread(&mut touched);
+        touched
+    }
+
     fn drop_vanished(
         &mut self,
         batch: &Batch,
@@ -264,6 +278,22 @@ mod tests {
         assert!(!estate.put_key(key(SINGLE)));
         assert_eq!(estate.key(&newer.arn), Some(&newer));
         assert!(estate.apply(&batch("eu-central-1", vec![key(SINGLE)])).keys.is_empty());
+    }
+
+    #[test]
+    fn a_forgotten_place_takes_its_keys_along() {
+        let mut estate = Estate::default();
+        for arn in [PRIMARY, REPLICA, SINGLE] {
+            estate.put_key(key(arn));
+        }
+        estate.put_region(region_of("eu-central-1"));
+        estate.put_region(region_of("eu-west-1"));
+        let place = ("111122223333".parse().unwrap(), "eu-west-1".parse().unwrap());
+        let touched = estate.forget(&BTreeSet::from([place]));
+        assert_eq!(arns(&touched.vanished), [REPLICA]);
+        assert_eq!(arns(&touched.keys), [PRIMARY], "the other member is judged again");
+        assert!(touched.regions.is_empty(), "the place itself is no more");
+        assert_eq!((estate.keys().count(), estate.regions().count()), (2, 1));
     }
 
     #[test]

@@ -12,17 +12,17 @@ use crate::model::{
     ReadingResult, Region, RelatedKeys, RotationStatus, Snapshot, SourceKind,
 };
 
-pub(super) const NOON: &str = "2026-03-01T12:00:00Z";
+pub(crate) const NOON: &str = "2026-03-01T12:00:00Z";
 
-pub(super) fn at(text: &str) -> DateTime<Utc> {
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-pub(super) fn gap<T>(api: &str) -> Observed<T> {
+pub(crate) fn gap<T>(api: &str) -> Observed<T> {
     Observed::Unknown(Gap { api: api.to_owned(), result: ReadingResult::Denied })
 }
 
-pub(super) fn metadata() -> KeyMetadata {
+pub(crate) fn metadata() -> KeyMetadata {
     KeyMetadata {
         manager: "CUSTOMER".to_owned(),
         state: "Enabled".to_owned(),
@@ -41,11 +41,11 @@ pub(super) fn metadata() -> KeyMetadata {
 }
 
 /// The policy that AWS gives a key that is created without one.
-pub(super) const DEFAULT_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Sid": "Enable IAM User Permissions",
+pub(crate) const DEFAULT_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Sid": "Enable IAM User Permissions",
     "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:root"}, "Action": "kms:*", "Resource": "*"}]}"#;
 
 /// An enabled symmetric customer key that rotates yearly, last read at noon.
-pub(super) fn key(arn: &str) -> KeySnapshot {
+pub(crate) fn key(arn: &str) -> KeySnapshot {
     KeySnapshot {
         arn: arn.parse().unwrap(),
         read_at: at(NOON),
@@ -66,7 +66,7 @@ pub(super) fn key(arn: &str) -> KeySnapshot {
 }
 
 /// A key whose metadata was changed.
-pub(super) fn key_with(arn: &str, change: impl Fn(&mut KeyMetadata)) -> KeySnapshot {
+pub(crate) fn key_with(arn: &str, change: impl Fn(&mut KeyMetadata)) -> KeySnapshot {
     let mut key = key(arn);
     let mut metadata = metadata();
     change(&mut metadata);
@@ -75,7 +75,7 @@ pub(super) fn key_with(arn: &str, change: impl Fn(&mut KeyMetadata)) -> KeySnaps
 }
 
 /// The members of a key set, the primary first: `eu-central-1`, `eu-west-1`, … of `key/mrk-1`.
-pub(super) fn key_set(regions: &[&str]) -> Vec<KeySnapshot> {
+pub(crate) fn key_set(regions: &[&str]) -> Vec<KeySnapshot> {
     let all: Vec<Region> = regions.iter().map(|region| region.parse().unwrap()).collect();
     let member = |region: &Region| {
         let is_primary = Some(region) == all.first();
@@ -97,7 +97,7 @@ pub(super) fn key_set(regions: &[&str]) -> Vec<KeySnapshot> {
     all.iter().map(member).collect()
 }
 
-pub(super) fn region_of(region: &str) -> AccountRegionSnapshot {
+pub(crate) fn region_of(region: &str) -> AccountRegionSnapshot {
     AccountRegionSnapshot {
         account: "111122223333".parse().unwrap(),
         region: region.parse().unwrap(),
@@ -113,7 +113,7 @@ pub(super) fn region_of(region: &str) -> AccountRegionSnapshot {
 }
 
 /// A complete sweep of one Region of the account 111122223333.
-pub(super) fn batch(region: &str, keys: Vec<KeySnapshot>) -> Batch {
+pub(crate) fn batch(region: &str, keys: Vec<KeySnapshot>) -> Batch {
     Batch {
         source: SourceKind::Inventory,
         id: "sweep".to_owned(),
@@ -129,17 +129,17 @@ pub(super) fn batch(region: &str, keys: Vec<KeySnapshot>) -> Batch {
 }
 
 /// Everything that a context borrows; tests change what they are about.
-pub(super) struct World {
-    pub(super) atlas: Atlas,
-    pub(super) assignments: Assignments,
-    pub(super) policy: AuditPolicy,
-    pub(super) accounts: AccountScope,
-    pub(super) own: OwnIdentity,
-    pub(super) now: DateTime<Utc>,
+pub(crate) struct World {
+    pub(crate) atlas: Atlas,
+    pub(crate) assignments: Assignments,
+    pub(crate) policy: AuditPolicy,
+    pub(crate) accounts: AccountScope,
+    pub(crate) own: OwnIdentity,
+    pub(crate) now: DateTime<Utc>,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             atlas: Atlas::builtin().unwrap(),
             assignments: Assignments::default(),
@@ -154,7 +154,7 @@ impl World {
     }
 
     /// Assigns boundaries by the text of `[[residency]]` tables.
-    pub(super) fn assigned(toml: &str) -> Self {
+    pub(crate) fn assigned(toml: &str) -> Self {
         #[derive(serde::Deserialize)]
         struct File {
             residency: Vec<ResidencyAssignment>,
@@ -165,7 +165,7 @@ impl World {
         world
     }
 
-    pub(super) fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context {
             atlas: &self.atlas,
             assignments: &self.assignments,
@@ -178,7 +178,7 @@ impl World {
 }
 
 /// The value at a path as a text that reads well in a failed assertion: `-` is missing, `?…` unknown.
-pub(super) fn show(facts: &Facts, path: &str) -> String {
+pub(crate) fn show(facts: &Facts, path: &str) -> String {
     show_fact(facts.root.at(path))
 }
 

@@ -13,7 +13,7 @@ mod drift;
 mod estate;
 mod event;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod key;
 mod key_material;
 mod key_rotation;

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{FINDINGS, KEY_SETS, KEYS, Metrics, OUTBOX_OLDEST_AGE, OUTBOX_PENDING, READING_AGE, READINGS, RULES_LOADED, Series, VERDICTS};
+use super::{
+    FINDINGS, KEY_SETS, KEYS, Metrics, OUTBOX_OLDEST_AGE, OUTBOX_PENDING, READING_AGE, READINGS,
+    RULES_LEFT_OUT, RULES_LOADED, Series, VERDICTS,
+};
 use crate::audit::Auditor;
 use crate::model::{AccountId, Fact, KeySnapshot, Reading, Region, SourceKind};
-use crate::store::OutboxStats;
 use crate::report::residency::{residency_class, text_or_reason};
+use crate::store::OutboxStats;
 
 type Tally = BTreeMap<Vec<String>, f64>;
 
@@ -27,7 +30,9 @@ pub fn show_state(metrics: &Metrics, auditor: &Auditor, readings: &[Reading], no
     metrics.show(&FINDINGS, &findings(auditor));
     metrics.show(&VERDICTS, &verdicts(auditor));
     metrics.show(&READINGS, &read(readings));
-    metrics.set(&RULES_LOADED, &[], as_f64(auditor.standards().rules.rules().len()));
+    let rules = &auditor.standards().rules;
+    metrics.set(&RULES_LOADED, &[], as_f64(rules.rules().len()));
+    metrics.set(&RULES_LEFT_OUT, &[], as_f64(rules.left_out().len()));
 }
 
 /// Shows how the outbox stands.
@@ -131,7 +136,8 @@ fn read(readings: &[Reading]) -> Series {
         };
         let succeeded = reading.attempts.saturating_sub(reading.failed);
         if succeeded > 0 {
-            *tally.entry(labels("ok")).or_insert(0.0) += as_f64(usize::try_from(succeeded).unwrap_or(usize::MAX));
+            *tally.entry(labels("ok")).or_insert(0.0) +=
+                as_f64(usize::try_from(succeeded).unwrap_or(usize::MAX));
         }
         if reading.failed > 0 {
             *tally.entry(labels(reading.result.as_str())).or_insert(0.0) +=
@@ -143,6 +149,6 @@ fn read(readings: &[Reading]) -> Series {
 
 /// Counts stay far below 2^53, up to which the conversion is exact.
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn as_f64(count: usize) -> f64 {
+pub(crate) fn as_f64(count: usize) -> f64 {
     count as f64
 }

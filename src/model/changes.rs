@@ -1,8 +1,10 @@
 //! What follows from one batch, ready to be committed with it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Subject, SubjectKind, Verdict};
+use super::{Finding, Level, Subject, SubjectKind, Verdict};
 
 /// Everything that follows from one batch.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +17,9 @@ pub struct Changes {
     pub findings: Vec<FindingChange>,
     /// What has to be said, and where.
     pub outbox: Vec<OutboxRow>,
+    /// How many calls each rule on events found to be violations, by the rule and its level; only counted,
+    /// not stored.
+    pub detected: BTreeMap<(String, Level), u64>,
 }
 
 /// All verdicts on one subject.
@@ -90,7 +95,7 @@ pub struct OutboxRow {
     /// The text for people.
     pub text: String,
     /// Message attributes by name: `level`, `rule`, `account`, `region`, `status`.
-    pub attributes: std::collections::BTreeMap<String, String>,
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl OutboxRow {

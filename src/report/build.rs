@@ -57,7 +57,11 @@ pub fn build(framework: &Framework, material: &Material<'_>) -> Report {
         generated_at: material.generated_at,
         scope: scope(material, rules.len()),
         coverage_gaps: coverage_gaps(material.readings),
-        controls: framework.controls.iter().map(|control| report_control(control, framework, &rules, material)).collect(),
+        controls: framework
+            .controls
+            .iter()
+            .map(|control| report_control(control, framework, &rules, material))
+            .collect(),
         residency: residency::residency(material.auditor, material.as_of),
         open_findings: of_state(FindingState::Open),
         excepted_findings: of_state(FindingState::Excepted),
@@ -255,7 +259,9 @@ fn disagreements(material: &Material<'_>) -> (Vec<Opinion>, u64) {
     for region in material.auditor.estate().regions() {
         let Observed::Known(opinions) = &region.opinions else { continue };
         for opinion in opinions {
-            let Some((_, rule)) = SAME_QUESTION.iter().find(|(id, _)| *id == opinion.identifier) else { continue };
+            let Some((_, rule)) = SAME_QUESTION.iter().find(|(id, _)| *id == opinion.identifier) else {
+                continue;
+            };
             let arn = format!(
                 "arn:{}:kms:{}:{}:key/{}",
                 region.partition, region.region, region.account, opinion.key_id

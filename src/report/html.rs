@@ -23,13 +23,18 @@ pub fn render(report: &Report) -> Result<String, askama::Error> {
 impl Page<'_> {
     /// How many controls stand how, in the order of concern.
     fn control_counts(&self) -> Vec<(&'static str, &'static str, usize)> {
-        [ControlStatus::Violated, ControlStatus::Undetermined, ControlStatus::Upheld, ControlStatus::NotApplicable]
-            .into_iter()
-            .map(|status| {
-                let count = self.report.controls.iter().filter(|control| control.status == status).count();
-                (status.as_str(), status_class(status), count)
-            })
-            .collect()
+        [
+            ControlStatus::Violated,
+            ControlStatus::Undetermined,
+            ControlStatus::Upheld,
+            ControlStatus::NotApplicable,
+        ]
+        .into_iter()
+        .map(|status| {
+            let count = self.report.controls.iter().filter(|control| control.status == status).count();
+            (status.as_str(), status_class(status), count)
+        })
+        .collect()
     }
 
     fn time(&self, time: &chrono::DateTime<chrono::Utc>) -> String {

@@ -26,6 +26,9 @@ pub struct Scan {
     pub verdicts: Vec<VerdictRow>,
     /// What was attempted, and what came of it.
     pub readings: Vec<Reading>,
+    /// Rules that were not applied because their files hold mistakes; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules_left_out: Vec<String>,
 }
 
 /// One finding: the fields of the alert document below its `schema`.
@@ -64,6 +67,7 @@ impl Scan {
                 finding: finding.clone(),
             })
             .collect();
+        let rules_left_out = auditor.standards().rules.left_out().iter().cloned().collect();
         let rules = auditor.standards().rules.rules();
         let verdicts = auditor
             .judged()
@@ -78,12 +82,13 @@ impl Scan {
                 })
             })
             .collect();
-        Self { schema: "keyward.scan/v1", at, findings, verdicts, readings }
+        Self { schema: "keyward.scan/v1", at, findings, verdicts, readings, rules_left_out }
     }
 
-    /// Whether everything could be read.
+    /// Whether everything could be read, the rules included.
     pub fn is_complete(&self) -> bool {
-        self.readings.iter().all(|reading| reading.result == ReadingResult::Ok)
+        self.rules_left_out.is_empty()
+            && self.readings.iter().all(|reading| reading.result == ReadingResult::Ok)
     }
 
     /// The worst level among the findings.
@@ -109,8 +114,21 @@ impl Scan {
     pub fn write_csv(&self, out: &mut dyn io::Write) -> io::Result<()> {
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record([
-            "finding", "level", "rule", "title", "account", "region", "subject", "key_set", "boundary", "status",
-            "first_seen", "last_seen", "message", "remediation", "controls",
+            "finding",
+            "level",
+            "rule",
+            "title",
+            "account",
+            "region",
+            "subject",
+            "key_set",
+            "boundary",
+            "status",
+            "first_seen",
+            "last_seen",
+            "message",
+            "remediation",
+            "controls",
         ])?;
         for ScanFinding { finding, .. } in &self.findings {
             let subject = &finding.subject;
@@ -211,6 +229,13 @@ impl Scan {
     }
 
     fn write_gaps(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        if !self.rules_left_out.is_empty() {
+            writeln!(
+                out,
+                "Not applied, because of mistakes in their files: {}.",
+                self.rules_left_out.join(", ")
+            )?;
+        }
         let gaps: Vec<&Reading> =
             self.readings.iter().filter(|reading| reading.result != ReadingResult::Ok).collect();
         if gaps.is_empty() {

@@ -34,7 +34,7 @@ impl Store {
 
 impl Store {
     /// Writes what follows from the passing of time or from a person's word, without a batch: detections that
-    /// aged out or were acknowledged, exceptions that ended, reminders.
+    /// aged out or were acknowledged, exceptions that ended, reminders, places that are audited no more.
     ///
     /// # Errors
     /// When the database does not take it; nothing of it was written then.
@@ -81,11 +81,10 @@ pub(super) async fn write(
     changes: &Changes,
 ) -> Result<()> {
     snapshots::write(transaction, &batch.snapshots).await?;
-    snapshots::close(transaction, &changes.gone, batch.read_at).await?;
     coverage::write_events(transaction, &batch.events, batch.read_at).await?;
+    write_changes(transaction, changes, batch.read_at).await?;
     coverage::write_readings(transaction, &batch.readings).await?;
-    coverage::write_cursor(transaction, batch.cursor.as_ref()).await?;
-    write_changes(transaction, changes, batch.read_at).await
+    coverage::write_cursor(transaction, batch.cursor.as_ref()).await
 }
 
 async fn write_changes(
@@ -93,6 +92,8 @@ async fn write_changes(
     changes: &Changes,
     at: DateTime<Utc>,
 ) -> Result<()> {
+    snapshots::close(transaction, &changes.gone, at).await?;
+    coverage::forget(transaction, &changes.gone).await?;
     verdicts::write(transaction, &changes.verdicts, at).await?;
     verdicts::remove(transaction, &changes.gone).await?;
     findings::write(transaction, &changes.findings, at).await?;

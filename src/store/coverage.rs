@@ -10,7 +10,7 @@ use super::sql::{
     uncount,
 };
 use super::{Result, Store, StoreError};
-use crate::model::{Cursor, EventRecord, Reading};
+use crate::model::{Cursor, EventRecord, Reading, SubjectKind};
 
 const READINGS: &str = "readings";
 const EVENTS: &str = "events";
@@ -151,6 +151,33 @@ pub(super) async fn write_readings(
                 .bind(reading.detail.clone());
         }
         query.execute(&mut **transaction).await.about(READINGS)?;
+    }
+    Ok(())
+}
+
+/// Forgets the readings of account-Regions that are no more, and what is read of an account as a whole with the
+/// last of its Regions.
+pub(super) async fn forget(
+    transaction: &mut Transaction<'_, Any>,
+    gone: &[(SubjectKind, String)],
+) -> Result<()> {
+    for (_, place) in gone.iter().filter(|(kind, _)| *kind == SubjectKind::AccountRegion) {
+        let Some((account, region)) = place.split_once('/') else { continue };
+        sqlx::query("DELETE FROM reading WHERE account = $1 AND region = $2")
+            .bind(account.to_owned())
+            .bind(region.to_owned())
+            .execute(&mut **transaction)
+            .await
+            .about(READINGS)?;
+        sqlx::query(
+            "DELETE FROM reading WHERE account = $1 AND region = '' AND NOT EXISTS (SELECT 1 FROM snapshot
+             WHERE kind = 'account_region' AND valid_to IS NULL AND id LIKE $2)",
+        )
+        .bind(account.to_owned())
+        .bind(format!("{account}/%"))
+        .execute(&mut **transaction)
+        .await
+        .about(READINGS)?;
     }
     Ok(())
 }

@@ -157,19 +157,36 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .about(WHAT)?;
-        rows.iter()
-            .map(|row| {
-                Ok(HistoryEntry {
-                    at: time(column(row, 0, WHAT)?),
-                    transition: from_name(column(row, 1, WHAT)?, WHAT)?,
-                    state: from_name(column(row, 2, WHAT)?, WHAT)?,
-                    level: from_name(column(row, 3, WHAT)?, WHAT)?,
-                    message: column(row, 4, WHAT)?,
-                    exception: column(row, 5, WHAT)?,
-                })
-            })
-            .collect()
+        rows.iter().map(history_entry).collect()
     }
+
+    /// The steps of all findings up to a time, oldest first, by the findings' ids: how they stood then.
+    pub async fn histories_until(&self, until: DateTime<Utc>) -> Result<BTreeMap<String, Vec<HistoryEntry>>> {
+        let rows = sqlx::query(
+            "SELECT at, transition, state, level, message, exception, finding FROM finding_history
+             WHERE at <= $1 ORDER BY at, transition",
+        )
+        .bind(micros(until))
+        .fetch_all(&self.pool)
+        .await
+        .about(WHAT)?;
+        let mut histories: BTreeMap<String, Vec<HistoryEntry>> = BTreeMap::new();
+        for row in &rows {
+            histories.entry(column(row, 6, WHAT)?).or_default().push(history_entry(row)?);
+        }
+        Ok(histories)
+    }
+}
+
+fn history_entry(row: &AnyRow) -> Result<HistoryEntry> {
+    Ok(HistoryEntry {
+        at: time(column(row, 0, WHAT)?),
+        transition: from_name(column(row, 1, WHAT)?, WHAT)?,
+        state: from_name(column(row, 2, WHAT)?, WHAT)?,
+        level: from_name(column(row, 3, WHAT)?, WHAT)?,
+        message: column(row, 4, WHAT)?,
+        exception: column(row, 5, WHAT)?,
+    })
 }
 
 /// A level as a number, so that the database can order by it.

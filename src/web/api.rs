@@ -50,7 +50,8 @@ impl Filter {
     }
 
     fn takes(&self, finding: &Finding) -> bool {
-        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        let is =
+            |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
         let region = finding.subject.region.as_ref().map_or("", |region| region.as_str());
         is(&self.state, finding.state.as_str())
             && self.level.is_none_or(|level| finding.level >= level)
@@ -76,7 +77,8 @@ impl Filter {
 async fn findings(State(web): State<Web>, Query(filter): Query<Filter>) -> Json<Value> {
     let found = filter.findings(&web);
     let total = found.len();
-    let rows = filter.page(found.iter().map(|finding| notify::finding_fields(finding, finding.state.as_str())));
+    let rows =
+        filter.page(found.iter().map(|finding| notify::finding_fields(finding, finding.state.as_str())));
     Json(json!({ "total": total, "findings": rows }))
 }
 
@@ -116,7 +118,8 @@ async fn key_sets(State(web): State<Web>, Query(filter): Query<Filter>) -> Json<
         .map(|(id, _)| id)
         .collect();
     let total = ids.len();
-    let rows = filter.page(ids.iter().filter_map(|id| auditor.key_set_facts(id, now)).map(|facts| facts.root));
+    let rows =
+        filter.page(ids.iter().filter_map(|id| auditor.key_set_facts(id, now)).map(|facts| facts.root));
     Json(json!({ "total": total, "key_sets": rows }))
 }
 

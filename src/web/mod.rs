@@ -4,7 +4,6 @@ mod api;
 mod pages;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +13,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -37,7 +36,7 @@ pub struct Web {
     /// The metrics of this process.
     pub metrics: Arc<Metrics>,
     /// Set once the first sweep of everything has been taken.
-    pub ready: Arc<AtomicBool>,
+    pub swept: watch::Receiver<bool>,
     /// Asks for the configuration to be read anew; the answer says whether it was.
     pub reload: mpsc::Sender<tokio::sync::oneshot::Sender<Result<(), String>>>,
 }
@@ -111,7 +110,7 @@ async fn exposition(State(web): State<Web>) -> Result<Response, WebError> {
 }
 
 async fn ready(State(web): State<Web>) -> Response {
-    if web.ready.load(Ordering::Relaxed) {
+    if *web.swept.borrow() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the first sweep is not done yet\n").into_response()

@@ -9,13 +9,13 @@ use axum::routing::get;
 
 use super::api::Filter;
 use super::{Web, WebError, report_now};
+use crate::clock;
 use crate::model::{Finding, Level, Reading, ReadingResult};
 use crate::report::framework;
 use crate::report::html;
 use crate::report::residency::{Cell, Residency, residency};
 use crate::rules::Rule;
 use crate::store::HistoryEntry;
-use crate::clock;
 
 pub(super) fn router() -> Router<Web> {
     Router::new()
@@ -155,7 +155,9 @@ struct Coverage {
 async fn coverage(State(web): State<Web>) -> Page {
     let mut readings = web.pipeline.readings().await?;
     let ok = readings.iter().filter(|reading| reading.result == ReadingResult::Ok).count();
-    readings.sort_by(|a, b| (b.result, &a.account, &a.region, &a.api).cmp(&(a.result, &b.account, &b.region, &b.api)));
+    readings.sort_by(|a, b| {
+        (b.result, &a.account, &a.region, &a.api).cmp(&(a.result, &b.account, &b.region, &b.api))
+    });
     render(&Coverage { tab: "coverage", readings, ok })
 }
 

@@ -171,7 +171,9 @@ fn metrics_alerts_report_and_dashboard_tell_of_every_violation_and_of_nothing_el
     report_shows(&demo, &findings);
     match &prometheus {
         Some(prometheus) => dashboard_shows(&demo, prometheus, &findings),
-        None => eprintln!("NOT CHECKED: /usr/bin/prometheus is missing, so the dashboard's queries were not run"),
+        None => {
+            eprintln!("NOT CHECKED: /usr/bin/prometheus is missing, so the dashboard's queries were not run")
+        }
     }
     assert_eq!(demo.published(), wanted, "nothing is published after the last");
 }
@@ -253,7 +255,10 @@ fn dashboard_shows(demo: &Demo, prometheus: &Prometheus, findings: &[Value]) {
     for (panel, expressions) in &panels {
         for expression in expressions {
             let series = prometheus.query(expression).unwrap();
-            assert!(!series.is_empty() || MAY_BE_EMPTY.contains(&panel.as_str()), "{panel} is empty: {expression}");
+            assert!(
+                !series.is_empty() || MAY_BE_EMPTY.contains(&panel.as_str()),
+                "{panel} is empty: {expression}"
+            );
         }
     }
     for rule in prometheus.rules().unwrap() {
@@ -302,7 +307,10 @@ fn posture(demo: &Demo, findings: &[Value]) -> BTreeMap<&'static str, Panel> {
             "Findings by rule and level",
             (
                 &["rule", "level", "state"],
-                tally(findings, &[|row| text(row, "rule"), |row| text(row, "level"), |row| text(row, "status")]),
+                tally(
+                    findings,
+                    &[|row| text(row, "rule"), |row| text(row, "level"), |row| text(row, "status")],
+                ),
             ),
         ),
         ("Findings over time", (&["level"], tally(findings, &[|row| text(row, "level")]))),

@@ -22,14 +22,16 @@ fn keyward(args: &[&str]) -> (bool, String) {
 fn the_example_configuration_is_fine() {
     let (fine, said) = keyward(&["config", "check", "--config", "deploy/keyward.example.toml"]);
     assert!(fine, "{said}");
-    let summary = "every account of the organization, every enabled Region, 2 residency assignments, 2 topics";
+    let summary =
+        "every account of the organization, every enabled Region, 2 residency assignments, 2 topics";
     assert_eq!(said.lines().collect::<Vec<_>>(), [format!("deploy/keyward.example.toml: fine: {summary}")]);
 }
 
 #[test]
 fn the_unit_and_the_image_run_a_command_that_exists() {
     let unit = std::fs::read_to_string(root().join("deploy/keyward.service")).unwrap();
-    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/keyward ")).unwrap();
+    let command =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/keyward ")).unwrap();
     let mut args: Vec<&str> = command.split(' ').collect();
     args.push("--help");
     let (fine, said) = keyward(&args);
@@ -56,7 +58,9 @@ fn what_compose_builds_and_mounts_is_there() {
     let context = folder.join(build["context"].as_str().unwrap());
     let mut needed: Vec<PathBuf> =
         vec![context.join("Cargo.toml"), context.join(build["dockerfile"].as_str().unwrap())];
-    for mount in services.values().flat_map(|service| service["volumes"].as_array().cloned().unwrap_or_default()) {
+    for mount in
+        services.values().flat_map(|service| service["volumes"].as_array().cloned().unwrap_or_default())
+    {
         needed.push(folder.join(mount.as_str().unwrap().split(':').next().unwrap()));
     }
     for rules in yaml("deploy/demo/prometheus.yml")["rule_files"].as_array().unwrap() {

@@ -2,6 +2,10 @@
 
 // `cfg(test)` tells clippy that the helpers between the tests are tests too.
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod dashboards;
 #[cfg(test)]
 mod demo;
@@ -12,6 +16,14 @@ mod documents;
 #[cfg(test)]
 mod exemplars;
 #[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod ministack;
+#[cfg(test)]
 mod pack;
 #[cfg(test)]
 mod purity;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tamper;

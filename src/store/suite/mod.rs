@@ -22,6 +22,13 @@ use crate::model::{
     Transition,
 };
 
+impl Store {
+    /// Does something to the database behind the store's back, so that a test can make it fail.
+    pub(crate) async fn meddle(&self, sql: &str) {
+        sql::statement(sql.to_owned()).execute(&self.pool).await.unwrap();
+    }
+}
+
 /// A database that one test has for itself.
 struct Bench {
     url: String,

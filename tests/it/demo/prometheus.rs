@@ -104,7 +104,8 @@ pub(super) fn panels() -> BTreeMap<String, Vec<String>> {
     let mut panels = BTreeMap::new();
     for panel in dashboard["panels"].as_array().unwrap() {
         let targets = panel["targets"].as_array().cloned().unwrap_or_default();
-        let expressions: Vec<String> = targets.iter().map(|target| filled(target["expr"].as_str().unwrap())).collect();
+        let expressions: Vec<String> =
+            targets.iter().map(|target| filled(target["expr"].as_str().unwrap())).collect();
         if !expressions.is_empty() {
             let title = panel["title"].as_str().unwrap();
             assert!(panels.insert(title.to_owned(), expressions).is_none(), "two panels are called {title}");

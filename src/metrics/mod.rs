@@ -8,10 +8,11 @@
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder, core::Collector,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 /// What kind of series a metric has.
@@ -92,12 +93,15 @@ specs! {
         "Seconds to judge and commit one batch."; "sources (4)"
     RULES_LOADED: Gauge "keyward_rules_loaded" []
         "Rules in force."; "1"
+    RULES_LEFT_OUT: Gauge "keyward_rules_left_out" []
+        "Rules that are not in force because their files hold mistakes."; "1"
     CONFIG_RELOAD: Gauge "keyward_config_last_reload_successful" []
         "1 if the configuration in force is the one on disk as last read; 0 if reading it anew failed."; "1"
     SOURCE_UP: Gauge "keyward_source_up" ["source"]
         "1 if the source's last round brought anything, 0 if all of it failed; the readings tell of parts."; "sources (4)"
 }
 
+pub(crate) use state::as_f64;
 pub use state::{show_outbox, show_reading_ages, show_state};
 
 /// A derived gauge's series: label values, in the order of the declaration, and the value.
@@ -112,6 +116,8 @@ pub struct Metrics {
     histograms: BTreeMap<&'static str, HistogramVec>,
     /// Label sets that a gauge has ever shown.
     shown: Mutex<BTreeMap<&'static str, BTreeSet<Vec<String>>>>,
+    /// Held while a counter is raised to a total, which reads before it adds.
+    raising: Mutex<()>,
 }
 
 const LAG_BUCKETS: [f64; 12] =
@@ -132,6 +138,7 @@ impl Metrics {
             gauges: BTreeMap::new(),
             histograms: BTreeMap::new(),
             shown: Mutex::default(),
+            raising: Mutex::default(),
         };
         for spec in METRICS {
             metrics.declare(spec)?;
@@ -160,7 +167,8 @@ impl Metrics {
                 Box::new(gauge)
             }
             MetricKind::Histogram => {
-                let buckets = if spec.name == EVENT_LAG.name { LAG_BUCKETS.to_vec() } else { BATCH_BUCKETS.to_vec() };
+                let buckets =
+                    if spec.name == EVENT_LAG.name { LAG_BUCKETS.to_vec() } else { BATCH_BUCKETS.to_vec() };
                 let options = HistogramOpts::new(spec.name, spec.help).buckets(buckets);
                 let histogram = HistogramVec::new(options, spec.labels)?;
                 if spec.labels.is_empty() {
@@ -184,8 +192,10 @@ impl Metrics {
 
     /// Raises a counter to a total that is counted elsewhere.
     pub fn raise_to(&self, spec: &MetricSpec, labels: &[&str], total: u64) {
-        if let Some(Ok(counter)) = self.counters.get(spec.name).map(|vec| vec.get_metric_with_label_values(labels))
-        {
+        let series = self.counters.get(spec.name).map(|vec| vec.get_metric_with_label_values(labels));
+        debug_assert!(matches!(series, Some(Ok(_))), "{} has no labels {labels:?}", spec.name);
+        let _raising = self.raising.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Ok(counter)) = series {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
     }
@@ -208,15 +218,18 @@ impl Metrics {
         }
     }
 
-    /// Shows all series of a derived gauge; what was shown before and is not in them falls to 0.
+    /// Shows all series of a derived gauge; what was shown before and is not in them falls to 0. No series
+    /// passes through a value that is not true, whoever looks meanwhile.
     pub fn show(&self, spec: &MetricSpec, series: &Series) {
-        let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let known = shown.entry(spec.name).or_default();
-        for labels in known.iter() {
-            self.set(spec, &labels.iter().map(String::as_str).collect::<Vec<_>>(), 0.0);
-        }
+        let set = |labels: &[String], value| {
+            self.set(spec, &labels.iter().map(String::as_str).collect::<Vec<_>>(), value);
+        };
+        let present: BTreeSet<&Vec<String>> = series.iter().map(|(labels, _)| labels).collect();
+        known.iter().filter(|labels| !present.contains(labels)).for_each(|labels| set(labels, 0.0));
         for (labels, value) in series {
-            self.set(spec, &labels.iter().map(String::as_str).collect::<Vec<_>>(), *value);
+            set(labels, *value);
             known.insert(labels.clone());
         }
     }

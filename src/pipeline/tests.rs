@@ -1,0 +1,282 @@
+//! The pipeline on a store in memory, with scripted batches and a store that fails.
+
+use chrono::TimeDelta;
+
+use super::*;
+use crate::audit::tests::{
+    KEY, auditor, auditor_by, disabling, look_up, minutes, rotating, standards, sweep, with_exception,
+};
+use crate::config::{Alerts, SnsTopic};
+use crate::facts::fixtures::region_of;
+use crate::model::{FindingState, Level, Snapshot};
+
+const RULE: &str = "rotation-disabled";
+/// Makes commits fail, while what is stored can be read.
+const BREAK: &str = "ALTER TABLE verdict RENAME TO verdict_away";
+const MEND: &str = "ALTER TABLE verdict_away RENAME TO verdict";
+/// Makes even reading fail.
+const BREAK_ALL: &str = "ALTER TABLE finding RENAME TO finding_away";
+const MEND_ALL: &str = "ALTER TABLE finding_away RENAME TO finding";
+
+async fn pipeline() -> Pipeline {
+    pipeline_of(auditor()).await
+}
+
+async fn pipeline_of(auditor: Auditor) -> Pipeline {
+    let store = Store::connect("sqlite::memory:").await.unwrap();
+    let topic = SnsTopic {
+        topic: "arn:aws:sns:eu-central-1:111122223333:alerts".to_owned(),
+        min_level: Level::Informational,
+        fallback: None,
+    };
+    let notifier = Notifier { topics: vec![topic], alerts: Alerts::default(), external_url: None };
+    Pipeline::new(auditor, store, Arc::new(Metrics::new().unwrap()), notifier)
+}
+
+fn exposition(pipeline: &Pipeline, series: &str) -> String {
+    let text = pipeline.metrics.exposition().unwrap();
+    let line = text.lines().find(|line| line.starts_with(series)).map(|line| line.replace(series, ""));
+    line.unwrap_or_default().trim().to_owned()
+}
+
+fn state_of(pipeline: &Pipeline, rule: &str) -> Option<FindingState> {
+    pipeline.auditor().findings().find(|finding| finding.rule == rule).map(|finding| finding.state)
+}
+
+/// The audit holds what the store holds, no more and no less.
+async fn assert_in_step(pipeline: &Pipeline) {
+    let mut stored = pipeline.store().findings(&FindingFilter::default()).await.unwrap();
+    stored.sort_by(|one, other| one.id.cmp(&other.id));
+    let held: Vec<Finding> = pipeline.auditor().findings().cloned().collect();
+    assert_eq!(held, stored);
+    let keys = pipeline.store().load_keys().await.unwrap();
+    assert_eq!(pipeline.auditor().estate().keys().cloned().collect::<Vec<_>>(), keys);
+}
+
+async fn pending(pipeline: &Pipeline) -> u64 {
+    pipeline.store().outbox_stats(minutes(0)).await.unwrap().pending
+}
+
+#[tokio::test]
+async fn a_batch_is_judged_stored_told_and_counted() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut sweep(vec![rotating(false)], 0)).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Open));
+    assert_in_step(&pipeline).await;
+    assert_eq!(pending(&pipeline).await, pipeline.auditor().open_findings().count() as u64);
+    assert_eq!(exposition(&pipeline, r#"keyward_batch_seconds_count{source="inventory"}"#), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn it_works_on_a_runtime_with_threads_too() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut sweep(vec![rotating(false)], 0)).await.unwrap();
+    pipeline.replace_standards(standards(&[RULE]), minutes(1)).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Resolved));
+    assert_in_step(&pipeline).await;
+}
+
+#[tokio::test]
+async fn an_event_counts_once_however_often_it_comes() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut sweep(vec![rotating(true)], 0)).await.unwrap();
+    let mut first = look_up(vec![disabling("e1", 1), disabling("e1", 1), disabling("e2", 2)], 3);
+    let taken = pipeline.take(&mut first).await.unwrap();
+    assert_eq!(taken.changed_keys, BTreeSet::from([KEY.parse().unwrap()]));
+    let again = pipeline.take(&mut look_up(vec![disabling("e2", 2), disabling("e1", 1)], 4)).await.unwrap();
+    assert!(again.changed_keys.is_empty());
+    assert_eq!(exposition(&pipeline, r#"keyward_events_total{source="lookup"}"#), "2");
+    assert_eq!(exposition(&pipeline, "keyward_events_duplicate_total"), "3");
+    assert_eq!(exposition(&pipeline, r#"keyward_detections_total{level="medium",rule="key-disabled"}"#), "2");
+    let finding = pipeline.auditor().findings().find(|found| found.rule == "key-disabled").cloned().unwrap();
+    assert_eq!(finding.event_count, 2);
+    assert_in_step(&pipeline).await;
+}
+
+#[tokio::test]
+async fn the_same_batch_again_changes_nothing() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut sweep(vec![rotating(false)], 0)).await.unwrap();
+    // The same batch with other contents: what the store has counts.
+    pipeline.take(&mut sweep(vec![rotating(true)], 0)).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Open));
+    assert_in_step(&pipeline).await;
+    assert_eq!(exposition(&pipeline, r#"keyward_batch_seconds_count{source="inventory"}"#), "1");
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_leaves_nothing_behind_and_may_be_tried_again() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut sweep(vec![rotating(true)], 0)).await.unwrap();
+    pipeline.store().meddle(BREAK).await;
+    let mut failing = sweep(vec![rotating(false)], 1);
+    let error = format!("{:#}", pipeline.take(&mut failing).await.unwrap_err());
+    assert!(error.starts_with("batch sweep of eu-central-1 at 1 was not stored: "), "{error}");
+    assert_eq!(state_of(&pipeline, RULE), None);
+    pipeline.store().meddle(MEND).await;
+    assert_in_step(&pipeline).await;
+    pipeline.take(&mut failing).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Open));
+    assert_in_step(&pipeline).await;
+    let told = pending(&pipeline).await;
+    assert_eq!(told, pipeline.auditor().open_findings().count() as u64, "each alert once");
+}
+
+#[tokio::test]
+async fn events_of_a_commit_that_failed_are_not_lost() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut sweep(vec![rotating(true)], 0)).await.unwrap();
+    pipeline.store().meddle("ALTER TABLE outbox RENAME TO outbox_away").await;
+    let mut batch = look_up(vec![disabling("e1", 1)], 2);
+    pipeline.take(&mut batch).await.unwrap_err();
+    assert_eq!(exposition(&pipeline, "keyward_detections_total"), "", "nothing was detected yet");
+    pipeline.store().meddle("ALTER TABLE outbox_away RENAME TO outbox").await;
+    let taken = pipeline.take(&mut batch).await.unwrap();
+    assert_eq!(taken.changed_keys.len(), 1);
+    assert_eq!(exposition(&pipeline, r#"keyward_detections_total{level="medium",rule="key-disabled"}"#), "1");
+    assert_in_step(&pipeline).await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_still_has_its_keys_read_again() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut look_up(vec![disabling("e1", 1)], 2)).await.unwrap();
+    let mut same = look_up(vec![disabling("e1", 1)], 2);
+    let taken = pipeline.take(&mut same).await.unwrap();
+    assert_eq!(taken.changed_keys, BTreeSet::from([KEY.parse().unwrap()]));
+}
+
+#[tokio::test]
+async fn where_even_the_stored_state_cannot_be_read_nothing_is_built_on_what_was_not_stored() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut sweep(vec![rotating(true)], 0)).await.unwrap();
+    pipeline.store().meddle(BREAK_ALL).await;
+    pipeline.take(&mut sweep(vec![rotating(false)], 1)).await.unwrap_err();
+    let error = format!("{:#}", pipeline.tick(minutes(2)).await.unwrap_err());
+    assert!(error.starts_with("the stored state could not be read again"), "{error}");
+    pipeline.store().meddle(MEND_ALL).await;
+    let steady = sweep(vec![rotating(true)], 3);
+    pipeline.take(&mut steady.clone()).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), None, "it was never on record");
+    assert_in_step(&pipeline).await;
+}
+
+#[tokio::test]
+async fn a_take_that_is_dropped_midway_is_forgotten() {
+    let pipeline = pipeline().await;
+    let mut batch = sweep(vec![rotating(false)], 0);
+    let mut take = Box::pin(pipeline.take(&mut batch));
+    while state_of(&pipeline, RULE).is_none() {
+        assert!(futures::poll!(&mut take).is_pending(), "it was to be dropped before its end");
+        tokio::task::yield_now().await;
+    }
+    drop(take);
+    pipeline.tick(minutes(1)).await.unwrap();
+    assert_in_step(&pipeline).await;
+}
+
+#[tokio::test]
+async fn standards_that_cannot_be_stored_are_not_in_force() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut sweep(vec![rotating(false)], 0)).await.unwrap();
+    pipeline.store().meddle(BREAK).await;
+    pipeline.replace_standards(standards(&[RULE]), minutes(1)).await.unwrap_err();
+    pipeline.store().meddle(MEND).await;
+    assert!(pipeline.auditor().standards().rules.rule(RULE).is_some());
+    assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Open));
+    assert_in_step(&pipeline).await;
+    pipeline.replace_standards(standards(&[RULE]), minutes(2)).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Resolved));
+    assert_in_step(&pipeline).await;
+}
+
+#[tokio::test]
+async fn time_ends_exceptions_and_detections_and_they_are_stored() {
+    let pipeline = pipeline_of(auditor_by(with_exception(RULE, "2026-03-02"))).await;
+    pipeline.take(&mut sweep(vec![rotating(false)], 0)).await.unwrap();
+    pipeline.take(&mut look_up(vec![disabling("e1", 1)], 2)).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Excepted));
+    pipeline.tick(minutes(3) + TimeDelta::days(3650)).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Open));
+    assert_eq!(state_of(&pipeline, "key-disabled"), Some(FindingState::Resolved));
+    assert_in_step(&pipeline).await;
+}
+
+#[tokio::test]
+async fn a_detection_is_acknowledged_once() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut look_up(vec![disabling("e1", 1)], 2)).await.unwrap();
+    let id = pipeline.auditor().open_findings().next().unwrap().id.clone();
+    assert!(pipeline.acknowledge(&id, minutes(3)).await.unwrap().is_some());
+    assert!(pipeline.acknowledge(&id, minutes(4)).await.unwrap().is_none());
+    assert_in_step(&pipeline).await;
+}
+
+#[tokio::test]
+async fn a_place_that_is_let_go_of_leaves_the_store_too() {
+    let pipeline = pipeline().await;
+    let mut batch = sweep(vec![rotating(false)], 0);
+    let region = region_of("eu-central-1");
+    let place = (region.account.clone(), region.region.clone());
+    batch.snapshots.push(Snapshot::AccountRegion(Box::new(region)));
+    let reading = |region: Option<Region>, api: &str| Reading {
+        account: place.0.clone(),
+        region,
+        api: api.to_owned(),
+        result: ReadingResult::Ok,
+        at: minutes(0),
+        attempts: 1,
+        failed: 0,
+        detail: None,
+    };
+    batch.readings = vec![reading(Some(place.1.clone()), "kms:ListKeys"), reading(None, "sts:AssumeRole")];
+    pipeline.take(&mut batch).await.unwrap();
+    assert_eq!(pipeline.reading_ages(minutes(1)).len(), 1);
+    pipeline.forget_places(&BTreeSet::from([place]), minutes(1)).await.unwrap();
+    assert!(pipeline.reading_ages(minutes(1)).is_empty(), "an age that only grows would alarm for ever");
+    assert!(pipeline.readings().await.unwrap().is_empty());
+    assert!(pipeline.store().load_regions().await.unwrap().is_empty());
+    assert_eq!(pipeline.store().region_snapshots_as_of(minutes(0)).await.unwrap().len(), 1, "the past stays");
+    assert_in_step(&pipeline).await;
+}
+
+#[tokio::test]
+async fn ages_count_from_full_readings_only() {
+    let pipeline = pipeline().await;
+    let place: ReadPlace =
+        ("111122223333".parse().unwrap(), "eu-central-1".parse().unwrap(), SourceKind::Lookup);
+    pipeline.expect(place.clone());
+    let later = pipeline.started + TimeDelta::hours(1);
+    assert_eq!(pipeline.reading_ages(later).get(&place), Some(&3600), "since the start");
+    let mut half = look_up(Vec::new(), 0);
+    half.read_at = pipeline.started + TimeDelta::minutes(10);
+    pipeline.take(&mut half).await.unwrap();
+    assert_eq!(pipeline.reading_ages(later).get(&place), Some(&3600), "no reading, no answer");
+    let mut whole = look_up(Vec::new(), 1);
+    whole.read_at = half.read_at;
+    whole.readings = vec![Reading {
+        account: place.0.clone(),
+        region: Some(place.1.clone()),
+        api: "cloudtrail:LookupEvents".to_owned(),
+        result: ReadingResult::Ok,
+        at: whole.read_at,
+        attempts: 14,
+        failed: 0,
+        detail: None,
+    }];
+    pipeline.take(&mut whole).await.unwrap();
+    assert_eq!(pipeline.reading_ages(later).get(&place), Some(&3000));
+}
+
+#[tokio::test]
+async fn the_audit_forgets_what_the_store_forgets() {
+    let pipeline = pipeline().await;
+    pipeline.take(&mut sweep(vec![rotating(false)], 0)).await.unwrap();
+    pipeline.take(&mut sweep(vec![rotating(true)], 1)).await.unwrap();
+    let retention = Retention { history: TimeDelta::days(1), events: TimeDelta::days(1) };
+    pipeline.prune(minutes(2), retention).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Resolved));
+    pipeline.prune(minutes(2) + TimeDelta::days(1), retention).await.unwrap();
+    assert_eq!(state_of(&pipeline, RULE), None);
+    assert_in_step(&pipeline).await;
+}
