@@ -240,8 +240,13 @@ impl Metrics {
     ///
     /// A series could not be written as text.
     pub fn exposition(&self) -> Result<String, prometheus::Error> {
+        // While another scrape shows its series they pass through 0, and that is nobody's business.
+        let families = {
+            let _shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            self.registry.gather()
+        };
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&families, &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }

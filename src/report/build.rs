@@ -83,7 +83,7 @@ fn row(finding: &Finding) -> FindingRow {
         last_seen: finding.last_seen,
         stale: finding.stale,
         remediation: finding.remediation.clone(),
-        evidence: finding.evidence.clone(),
+        evidence: crate::notify::shown_evidence(&finding.evidence),
         exception: finding.exception.clone(),
     }
 }

@@ -75,11 +75,10 @@ impl Prometheus {
         let mut counts = Counts::new();
         for series in self.query(expression)? {
             let text = |label: &&str| series["metric"][*label].as_str().unwrap_or_default().to_owned();
-            let value: f64 = series["value"][1].as_str().unwrap_or_default().parse().unwrap();
-            assert!(value.fract() == 0.0 && value >= 0.0, "{expression} is a count: {series}");
-            if value > 0.0 {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
-                counts.insert(labels.iter().map(text).collect(), value as u64);
+            let value = series["value"][1].as_str().unwrap_or_default();
+            let value: u64 = value.parse().map_err(|error| format!("{expression}: {error}: {series}"))?;
+            if value > 0 {
+                *counts.entry(labels.iter().map(text).collect()).or_default() += value;
             }
         }
         Ok(counts)
@@ -108,7 +107,8 @@ pub(super) fn panels() -> BTreeMap<String, Vec<String>> {
         let expressions: Vec<String> =
             targets.iter().map(|target| filled(target["expr"].as_str().unwrap())).collect();
         if !expressions.is_empty() {
-            panels.insert(panel["title"].as_str().unwrap().to_owned(), expressions);
+            let title = panel["title"].as_str().unwrap();
+            assert!(panels.insert(title.to_owned(), expressions).is_none(), "two panels are called {title}");
         }
     }
     panels
