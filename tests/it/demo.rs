@@ -172,7 +172,7 @@ fn metrics_alerts_report_and_dashboard_tell_of_every_violation_and_of_nothing_el
     match &prometheus {
         Some(prometheus) => dashboard_shows(&demo, prometheus, &findings),
         None => {
-            eprintln!("NOT CHECKED: /usr/bin/prometheus is missing, so the dashboard's queries were not run")
+            eprintln!("NOT CHECKED: /usr/bin/prometheus is missing, so the dashboard's queries were not run");
         }
     }
     assert_eq!(demo.published(), wanted, "nothing is published after the last");
