@@ -19,6 +19,7 @@ use crate::store::{LastSaid, StoredReading};
 
 pub use decide::{Case, Reason, decide};
 pub use message::finding_fields;
+pub(crate) use message::shown_evidence;
 pub use outbox::{Delivery, Failure, Outbox, OutboxSettings, PublishError, Publisher};
 pub use sns::SnsPublisher;
 
