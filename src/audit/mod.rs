@@ -21,8 +21,8 @@ use crate::facts::{AccountScope, Estate, OwnIdentity, Place};
 use crate::findings::{self, Exceptions, RuleBook, RuleInfo};
 use crate::jurisdiction::{Assignments, Atlas};
 use crate::model::{
-    AccountRegionSnapshot, Batch, Changes, EventRecord, Fact, Finding, FindingChange, FindingKind, FindingState,
-    KeyArn, KeySnapshot, Outcome, Subject, SubjectKind, Transition,
+    AccountRegionSnapshot, Batch, Changes, EventRecord, Fact, Finding, FindingChange, FindingKind,
+    FindingState, KeyArn, KeySnapshot, Outcome, Subject, SubjectKind, Transition,
 };
 use crate::rules::RuleSet;
 use settle::{GONE, NO_LONGER_AUDITED};
@@ -201,10 +201,11 @@ impl Auditor {
 
     /// The keys that events name and that are not known.
     pub fn unknown_keys(&self, events: &[EventRecord], now: DateTime<Utc>) -> BTreeSet<KeyArn> {
-        let named = events.iter().filter_map(|event| match self.event_facts(event, now).root.at("event.key_arn") {
-            Some(Fact::Text(arn)) => arn.parse::<KeyArn>().ok(),
-            _ => None,
-        });
+        let named =
+            events.iter().filter_map(|event| match self.event_facts(event, now).root.at("event.key_arn") {
+                Some(Fact::Text(arn)) => arn.parse::<KeyArn>().ok(),
+                _ => None,
+            });
         named.filter(|arn| self.estate.key(arn).is_none()).collect()
     }
 

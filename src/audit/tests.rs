@@ -32,14 +32,14 @@ name: trail-halted
 status: test
 level: high
 description: A trail that does not log.
-logsource: { product: aws, service: cloudtrail, category: trail }
+logsource: { product: aws, service: kms, category: trail }
 detection:
     halted: { trail.logging: false }
     condition: halted
 keyward:
     message: "{trail.name} does not log"
     remediation: Start it.
-    controls: {}
+    controls: { iso27001: ["A.8.15"] }
     exemplars:
         - { name: halted, expect: fail, facts: { trail: { logging: false, name: t } } }
         - { name: running, expect: pass, facts: { trail: { logging: true, name: t } } }

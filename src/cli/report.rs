@@ -8,10 +8,10 @@ use clap::ValueEnum;
 
 use super::setup::{self, ConfigArgs};
 use super::{Exit, UsageError};
-use crate::audit::{Auditor, Kept};
-use crate::model::{Finding, FindingState, Reading};
-use crate::report::{self, Material, framework, html};
-use crate::store::{FindingFilter, Store};
+use crate::audit::Auditor;
+use crate::model::Finding;
+use crate::report::{self, Material, as_of, framework, html};
+use crate::store::Store;
 use crate::{clock, pipeline};
 
 /// Options of `keyward report`.
@@ -43,13 +43,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let framework = framework::find(&args.framework).map_err(|error| UsageError(error.to_string()))?;
     let config = args.config.read()?;
     let generated_at = clock::now();
-    let as_of = args.as_of.unwrap_or(generated_at);
-    if as_of > generated_at {
-        return Err(UsageError(format!("--as-of {as_of} is in the future")).into());
+    let as_of_time = args.as_of.unwrap_or(generated_at);
+    if as_of_time > generated_at {
+        return Err(UsageError(format!("--as-of {as_of_time} is in the future")).into());
     }
     let store = Store::connect(&config.store.url).await?;
     let kept = match args.as_of {
-        Some(at) => kept_as_of(&store, at).await?,
+        Some(at) => as_of::kept(&store, at).await?,
         None => pipeline::kept(&store).await?,
     };
     anyhow::ensure!(
@@ -57,13 +57,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         "{} holds no reading from that time; let `keyward run` finish a sweep first",
         store.place()
     );
-    let readings: Vec<Reading> = store.readings().await?.into_iter().map(|stored| stored.reading).collect();
-    let scope = pipeline::kept_scope(&store).await?;
-    let findings = kept.findings.clone();
-    let mut auditor = Auditor::new(setup::standards(&config)?, scope);
-    auditor.restore(kept, as_of);
-    let material =
-        Material { auditor: &auditor, findings: &findings, readings: &readings, as_of, generated_at };
+    let mut auditor = Auditor::new(setup::standards(&config)?, pipeline::kept_scope(&store).await?);
+    let readings = if args.as_of.is_some() {
+        let gaps = as_of::gaps(&kept.regions);
+        auditor.restore_past(kept, as_of_time);
+        gaps
+    } else {
+        auditor.restore(kept, as_of_time);
+        store.readings().await?.into_iter().map(|stored| stored.reading).collect()
+    };
+    let findings: Vec<Finding> = auditor.findings().cloned().collect();
+    let material = Material {
+        auditor: &auditor,
+        findings: &findings,
+        readings: &readings,
+        as_of: as_of_time,
+        generated_at,
+    };
     let report = report::build(&framework, &material);
     let text = match args.format {
         Format::Html => html::render(&report)?,
@@ -71,29 +81,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     };
     write(args.output, &text)?;
     Ok(if report.coverage_gaps.is_empty() { Exit::Fine } else { Exit::Incomplete })
-}
-
-/// The estate as it was read at a past time, and the findings that stood then.
-async fn kept_as_of(store: &Store, at: DateTime<Utc>) -> anyhow::Result<Kept> {
-    let findings = store.findings(&FindingFilter::default()).await?;
-    Ok(Kept {
-        keys: store.key_snapshots_as_of(at).await?,
-        regions: store.region_snapshots_as_of(at).await?,
-        findings: findings.into_iter().filter_map(|finding| as_it_stood(finding, at)).collect(),
-    })
-}
-
-/// A finding as it stood at a past time; none if it was not there yet. One that was resolved later was open.
-fn as_it_stood(mut finding: Finding, at: DateTime<Utc>) -> Option<Finding> {
-    if finding.first_seen > at {
-        return None;
-    }
-    if finding.resolved_at.is_some_and(|resolved| resolved > at) {
-        finding.resolved_at = None;
-        finding.state = FindingState::Open;
-    }
-    finding.last_seen = finding.last_seen.min(at);
-    Some(finding)
 }
 
 fn write(path: Option<PathBuf>, text: &str) -> anyhow::Result<()> {

@@ -6,6 +6,8 @@
 //! keep an alert from resolving.
 
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -254,7 +256,7 @@ impl Metrics {
 /// The page `docs/metrics.md`.
 pub fn markdown() -> String {
     let mut page = String::from(
-        "# Metrics\n\nGenerated from the declarations in `src/metrics.rs`. `/metrics` serves them in Prometheus' text format.\n\
+        "# Metrics\n\nGenerated from the declarations in `src/metrics/mod.rs`. `/metrics` serves them in Prometheus' text format.\n\
          A series that was shown once stays, with 0 when nothing is left of it, for as long as the process lives.\n\n\
          | metric | kind | labels | meaning | series at most |\n| --- | --- | --- | --- | --- |\n",
     );
@@ -264,36 +266,4 @@ pub fn markdown() -> String {
         page.push_str(&format!("| `{}` | {kind} | {labels} | {} | {} |\n", spec.name, spec.help, spec.bound));
     }
     page
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_drained_series_shows_zero_and_does_not_vanish() {
-        let metrics = Metrics::new().unwrap();
-        let labels = ["a", "b", "c"].map(str::to_owned).to_vec();
-        metrics.show(&KEY_SETS, &vec![(labels, 3.0)]);
-        metrics.show(&KEY_SETS, &Vec::new());
-        let text = metrics.exposition().unwrap();
-        assert!(text.contains(r#"keyward_key_sets{account="a",boundary="b",residency="c"} 0"#), "{text}");
-    }
-
-    #[test]
-    fn every_metric_without_labels_is_there_from_the_start() {
-        let text = Metrics::new().unwrap().exposition().unwrap();
-        for spec in METRICS.iter().filter(|spec| spec.labels.is_empty()) {
-            assert!(text.contains(spec.name), "{} is missing", spec.name);
-        }
-        assert!(text.contains("keyward_config_last_reload_successful 1"));
-    }
-
-    #[test]
-    fn a_counter_raised_to_a_total_never_falls() {
-        let metrics = Metrics::new().unwrap();
-        metrics.raise_to(&EVENTS, &["lookup"], 5);
-        metrics.raise_to(&EVENTS, &["lookup"], 3);
-        assert!(metrics.exposition().unwrap().contains(r#"keyward_events_total{source="lookup"} 5"#));
-    }
 }

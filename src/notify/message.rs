@@ -236,7 +236,7 @@ fn subject_line(document: &Document<'_>, headline: &str) -> String {
 }
 
 /// The evidence without what only Keyward needs.
-pub fn shown_evidence(evidence: &Value) -> Value {
+pub(crate) fn shown_evidence(evidence: &Value) -> Value {
     let mut shown = evidence.clone();
     if let Value::Object(map) = &mut shown {
         map.remove(RECORDS);

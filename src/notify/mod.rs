@@ -18,7 +18,8 @@ use crate::model::{Finding, FindingChange, OutboxRow, Reading, Transition};
 use crate::store::{LastSaid, StoredReading};
 
 pub use decide::{Case, Reason, decide};
-pub use message::{finding_fields, shown_evidence};
+pub use message::finding_fields;
+pub(crate) use message::shown_evidence;
 pub use outbox::{Delivery, Failure, Outbox, OutboxSettings, PublishError, Publisher};
 pub use sns::SnsPublisher;
 

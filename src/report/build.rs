@@ -6,13 +6,14 @@ use chrono::{DateTime, Utc};
 
 use super::framework::{Control, Framework};
 use super::model::{
-    ControlReport, ControlStatus, CoverageGap, FindingRow, Opinion, Report, RuleReport, Scope, SubjectRow,
+    ControlReport, ControlStatus, CoverageGap, FindingRow, Report, RuleReport, Scope, SubjectRow,
 };
+use super::opinions::disagreements;
 use super::residency;
 use crate::audit::{Auditor, Judged};
-use crate::model::{
-    Finding, FindingKind, FindingState, Observed, Outcome, Reading, ReadingResult, SubjectKind,
-};
+use crate::findings::RESOLUTION;
+use crate::model::{Finding, FindingKind, FindingState, Outcome, Reading, ReadingResult, SubjectKind};
+use crate::notify::shown_evidence;
 use crate::rules::Rule;
 
 /// What a report is made of.
@@ -41,14 +42,16 @@ pub fn build(framework: &Framework, material: &Material<'_>) -> Report {
         .enumerate()
         .filter(|(_, rule)| rule.controls.contains_key(&framework.head.id))
         .collect();
-    let concerns = |finding: &&Finding| rules.iter().any(|(_, rule)| rule.name == finding.rule);
-    let of_state = |state| {
-        let mut rows: Vec<FindingRow> =
-            material.findings.iter().filter(concerns).filter(|found| found.state == state).map(row).collect();
-        rows.sort_by(|a, b| (b.level, &a.rule, &a.subject).cmp(&(a.level, &b.rule, &b.subject)));
-        rows
+    let concerned: Vec<&Finding> = material
+        .findings
+        .iter()
+        .filter(|finding| rules.iter().any(|(_, rule)| rule.name == finding.rule))
+        .collect();
+    let of_state = |state| rows(concerned.iter().filter(|finding| finding.state == state));
+    let is_closed_detection = |finding: &&&Finding| {
+        finding.state == FindingState::Resolved && finding.kind == FindingKind::Detection
     };
-    let (disagreements, opinions_compared) = disagreements(material);
+    let (disagreements, opinions_compared) = disagreements(material.auditor);
     Report {
         schema: "keyward.report/v1",
         generator: concat!("keyward ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -65,9 +68,17 @@ pub fn build(framework: &Framework, material: &Material<'_>) -> Report {
         residency: residency::residency(material.auditor, material.as_of),
         open_findings: of_state(FindingState::Open),
         excepted_findings: of_state(FindingState::Excepted),
+        closed_detections: rows(concerned.iter().filter(is_closed_detection)),
         disagreements,
         opinions_compared,
     }
+}
+
+/// Worst first.
+fn rows<'a>(findings: impl Iterator<Item = &'a &'a Finding>) -> Vec<FindingRow> {
+    let mut rows: Vec<FindingRow> = findings.map(|finding| row(finding)).collect();
+    rows.sort_by(|a, b| (b.level, &a.rule, &a.subject, &a.id).cmp(&(a.level, &b.rule, &b.subject, &b.id)));
+    rows
 }
 
 fn row(finding: &Finding) -> FindingRow {
@@ -81,9 +92,11 @@ fn row(finding: &Finding) -> FindingRow {
         region: finding.subject.region.clone(),
         first_seen: finding.first_seen,
         last_seen: finding.last_seen,
+        resolved_at: finding.resolved_at,
+        resolution: finding.evidence.get(RESOLUTION).and_then(|reason| reason.as_str()).map(str::to_owned),
         stale: finding.stale,
         remediation: finding.remediation.clone(),
-        evidence: crate::notify::shown_evidence(&finding.evidence),
+        evidence: shown_evidence(&finding.evidence),
         exception: finding.exception.clone(),
     }
 }
@@ -103,7 +116,8 @@ fn scope(material: &Material<'_>, rules: usize) -> Scope {
         scope.key_sets += 1;
         scope.multi_region_sets += u64::from(id.as_str().contains(":key/mrk-"));
     }
-    let times = || material.readings.iter().map(|reading| reading.at);
+    // A place is read as a whole; what was read of single keys since then is younger.
+    let times = || estate.regions().map(|region| region.read_at);
     (scope.oldest_reading, scope.newest_reading) = (times().min(), times().max());
     scope
 }
@@ -117,8 +131,8 @@ fn coverage_gaps(readings: &[Reading]) -> Vec<CoverageGap> {
             region: reading.region.clone(),
             api: reading.api.clone(),
             result: reading.result,
-            failed: reading.failed,
-            attempts: reading.attempts,
+            failed: (reading.attempts > 0).then_some(reading.failed),
+            attempts: (reading.attempts > 0).then_some(reading.attempts),
             at: reading.at,
             detail: reading.detail.clone(),
         })
@@ -150,13 +164,16 @@ fn report_control(
     }
 }
 
-/// One violation violates the control; otherwise one answer that is missing keeps it from being upheld.
+/// One violation violates the control; otherwise one answer that is missing keeps it from being upheld. What an
+/// exception permits does not violate it, and is never passed over in silence either.
 fn control_status(rules: &[RuleReport]) -> ControlStatus {
     let sum = |count: fn(&RuleReport) -> u64| rules.iter().map(count).sum::<u64>();
     if sum(|rule| rule.fail) > 0 {
         ControlStatus::Violated
     } else if sum(|rule| rule.unknown) > 0 {
         ControlStatus::Undetermined
+    } else if sum(|rule| rule.excepted) > 0 {
+        ControlStatus::Excepted
     } else if sum(|rule| rule.pass) > 0 {
         ControlStatus::Upheld
     } else {
@@ -172,6 +189,7 @@ fn report_rule(at: usize, rule: &Rule, material: &Material<'_>) -> RuleReport {
         on_events: rule.kind == SubjectKind::Event,
         pass: 0,
         fail: 0,
+        excepted: 0,
         unknown: 0,
         not_applicable: 0,
         failing: Vec::new(),
@@ -189,7 +207,7 @@ fn report_rule(at: usize, rule: &Rule, material: &Material<'_>) -> RuleReport {
                 && finding.kind == FindingKind::Detection
                 && finding.state != FindingState::Resolved
         }) {
-            report.fail += u64::from(finding.state == FindingState::Open);
+            count_failure(&mut report, finding);
             report.failing.push(failing_row(finding));
         }
         return report;
@@ -206,17 +224,27 @@ fn count_verdict(report: &mut RuleReport, at: usize, judged: &Judged, findings: 
         Outcome::Pass => report.pass += 1,
         Outcome::NotApplicable => report.not_applicable += 1,
         Outcome::Fail => {
-            report.fail += 1;
             if let Some(finding) = findings.get(judged.subject.id.as_str()) {
+                count_failure(report, finding);
                 report.failing.push(failing_row(finding));
             } else {
-                report.failing.push(subject_row(judged, String::new()));
+                report.fail += 1;
+                let title = report.title.clone();
+                report.failing.push(subject_row(judged, title));
             }
         }
         Outcome::Unknown => {
             report.unknown += 1;
             report.undetermined.push(subject_row(judged, judgement.reasons.join("; ")));
         }
+    }
+}
+
+fn count_failure(report: &mut RuleReport, finding: &Finding) {
+    if finding.state == FindingState::Excepted {
+        report.excepted += 1;
+    } else {
+        report.fail += 1;
     }
 }
 
@@ -244,48 +272,4 @@ fn subject_row(judged: &Judged, why: String) -> SubjectRow {
         finding: None,
         exception: None,
     }
-}
-
-/// AWS Config's managed rules about KMS, and the rule of ours that asks the same question.
-const SAME_QUESTION: [(&str, &str); 3] = [
-    ("CMK_BACKING_KEY_ROTATION_ENABLED", "rotation-disabled"),
-    ("KMS_CMK_NOT_SCHEDULED_FOR_DELETION", "key-pending-deletion"),
-    ("KMS_KEY_POLICY_NO_PUBLIC_ACCESS", "key-policy-public"),
-];
-
-fn disagreements(material: &Material<'_>) -> (Vec<Opinion>, u64) {
-    let mut found = Vec::new();
-    let mut compared = 0;
-    for region in material.auditor.estate().regions() {
-        let Observed::Known(opinions) = &region.opinions else { continue };
-        for opinion in opinions {
-            let Some((_, rule)) = SAME_QUESTION.iter().find(|(id, _)| *id == opinion.identifier) else {
-                continue;
-            };
-            let arn = format!(
-                "arn:{}:kms:{}:{}:key/{}",
-                region.partition, region.region, region.account, opinion.key_id
-            );
-            let Some(outcome) = material.auditor.outcome(SubjectKind::Key, &arn, rule) else { continue };
-            compared += 1;
-            let agree = match opinion.compliance.as_str() {
-                "COMPLIANT" => outcome == Outcome::Pass,
-                "NON_COMPLIANT" => outcome == Outcome::Fail,
-                _ => outcome == Outcome::NotApplicable,
-            };
-            if !agree {
-                found.push(Opinion {
-                    account: region.account.clone(),
-                    region: region.region.clone(),
-                    key_id: opinion.key_id.clone(),
-                    config_rule: opinion.rule.clone(),
-                    config_says: opinion.compliance.clone(),
-                    rule: (*rule).to_owned(),
-                    keyward_says: outcome.to_string(),
-                });
-            }
-        }
-    }
-    found.sort();
-    (found, compared)
 }

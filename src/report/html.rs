@@ -11,6 +11,14 @@ struct Page<'a> {
     report: &'a Report,
 }
 
+const ALL: [ControlStatus; 5] = [
+    ControlStatus::Violated,
+    ControlStatus::Undetermined,
+    ControlStatus::Excepted,
+    ControlStatus::Upheld,
+    ControlStatus::NotApplicable,
+];
+
 /// Renders the report.
 ///
 /// # Errors
@@ -23,18 +31,12 @@ pub fn render(report: &Report) -> Result<String, askama::Error> {
 impl Page<'_> {
     /// How many controls stand how, in the order of concern.
     fn control_counts(&self) -> Vec<(&'static str, &'static str, usize)> {
-        [
-            ControlStatus::Violated,
-            ControlStatus::Undetermined,
-            ControlStatus::Upheld,
-            ControlStatus::NotApplicable,
-        ]
-        .into_iter()
-        .map(|status| {
-            let count = self.report.controls.iter().filter(|control| control.status == status).count();
-            (status.as_str(), status_class(status), count)
-        })
-        .collect()
+        ALL.into_iter()
+            .map(|status| {
+                let count = self.report.controls.iter().filter(|control| control.status == status).count();
+                (status.as_str(), status_class(status), count)
+            })
+            .collect()
     }
 
     fn time(&self, time: &chrono::DateTime<chrono::Utc>) -> String {
@@ -82,7 +84,7 @@ impl Page<'_> {
 fn status_class(status: ControlStatus) -> &'static str {
     match status {
         ControlStatus::Violated => "violated",
-        ControlStatus::Undetermined => "undetermined",
+        ControlStatus::Undetermined | ControlStatus::Excepted => "undetermined",
         ControlStatus::Upheld => "upheld",
         ControlStatus::NotApplicable => "na",
     }

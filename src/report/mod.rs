@@ -3,13 +3,17 @@
 //! A report says, for one framework and one point in time: what was in scope and what of it could *not* be
 //! read, which controls the rules support and what they found, where every key set is, and what stands open.
 
+pub mod as_of;
 mod build;
 pub mod framework;
 pub mod html;
 mod model;
 pub mod ocsf;
+mod opinions;
 pub mod residency;
 pub mod scan;
+#[cfg(test)]
+mod tests;
 
 pub use build::{Material, build};
 pub use model::{

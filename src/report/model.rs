@@ -34,6 +34,8 @@ pub struct Report {
     pub open_findings: Vec<FindingRow>,
     /// Violations that a recorded exception permits.
     pub excepted_findings: Vec<FindingRow>,
+    /// Events that violated a rule and were acknowledged or aged out, as far back as findings are kept.
+    pub closed_detections: Vec<FindingRow>,
     /// What AWS Config's own KMS rules say where they disagree with ours.
     pub disagreements: Vec<Opinion>,
     /// How many of AWS Config's evaluations were compared.
@@ -72,10 +74,10 @@ pub struct CoverageGap {
     pub api: String,
     /// What came of it.
     pub result: ReadingResult,
-    /// How many calls failed, of how many.
-    pub failed: u64,
+    /// How many calls failed, of how many; of a past time only that some did is on record.
+    pub failed: Option<u64>,
     /// How many calls were made.
-    pub attempts: u64,
+    pub attempts: Option<u64>,
     /// When.
     pub at: DateTime<Utc>,
     /// The error as AWS gave it.
@@ -86,13 +88,15 @@ pub struct CoverageGap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlStatus {
-    /// At least one rule fails somewhere.
+    /// At least one rule fails somewhere, or detected an event that is not dealt with, and no exception permits it.
     Violated,
-    /// Nothing fails as far as could be told, and something could not be told.
+    /// Nothing else fails as far as could be told, and something could not be told.
     Undetermined,
+    /// What fails is permitted by recorded exceptions; all else that the rules look at passes.
+    Excepted,
     /// Everything that the rules look at passes.
     Upheld,
-    /// No rule found anything to judge.
+    /// No rule found anything to judge: there is nothing of the kind, or only events are judged and none is open.
     NotApplicable,
 }
 
@@ -102,6 +106,7 @@ impl ControlStatus {
         match self {
             Self::Violated => "violated",
             Self::Undetermined => "undetermined",
+            Self::Excepted => "upheld with exceptions",
             Self::Upheld => "upheld",
             Self::NotApplicable => "not applicable",
         }
@@ -124,9 +129,14 @@ pub struct ControlReport {
 }
 
 impl ControlReport {
-    /// Failures of all its rules.
+    /// Failures of all its rules that no exception permits.
     pub fn failed(&self) -> u64 {
         self.rules.iter().map(|rule| rule.fail).sum()
+    }
+
+    /// Failures of all its rules that an exception permits.
+    pub fn excepted(&self) -> u64 {
+        self.rules.iter().map(|rule| rule.excepted).sum()
     }
 
     /// Answers that are missing.
@@ -153,8 +163,10 @@ pub struct RuleReport {
     pub on_events: bool,
     /// Subjects that pass.
     pub pass: u64,
-    /// Subjects that fail; for rules on events, detections that are open.
+    /// Subjects that fail without an exception; for rules on events, detections that are open.
     pub fail: u64,
+    /// Subjects that fail, and a recorded exception permits it.
+    pub excepted: u64,
     /// Subjects that could not be judged.
     pub unknown: u64,
     /// Subjects that the rule is not about.
@@ -207,6 +219,10 @@ pub struct FindingRow {
     pub first_seen: DateTime<Utc>,
     /// When it last failed.
     pub last_seen: DateTime<Utc>,
+    /// When it was resolved.
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// Why it was: `acknowledged`, `aged out`.
+    pub resolution: Option<String>,
     /// Open, but the last reading could not tell.
     pub stale: bool,
     /// What to do.

@@ -2,6 +2,8 @@
 
 mod api;
 mod pages;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,8 @@ pub(crate) enum WebError {
     NotFound(String),
     /// The request is malformed.
     BadRequest(String),
+    /// The resource is there and does not take this method.
+    NotAllowed,
     /// It is our fault.
     Internal(anyhow::Error),
 }
@@ -63,6 +67,7 @@ impl IntoResponse for WebError {
         let (status, message) = match self {
             Self::NotFound(what) => (StatusCode::NOT_FOUND, what),
             Self::BadRequest(what) => (StatusCode::BAD_REQUEST, what),
+            Self::NotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "not by this method".to_owned()),
             Self::Internal(error) => {
                 tracing::error!(error = format!("{error:#}"), "a request failed");
                 (StatusCode::INTERNAL_SERVER_ERROR, "the request failed; the log tells why".to_owned())

@@ -2,15 +2,15 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
-use super::api::Filter;
+use super::api::{Asked, Filter};
 use super::{Web, WebError, report_now};
 use crate::clock;
-use crate::model::{Finding, Level, Reading, ReadingResult};
+use crate::model::{Finding, FindingState, Level, Reading, ReadingResult};
 use crate::report::framework;
 use crate::report::html;
 use crate::report::residency::{Cell, Residency, residency};
@@ -27,6 +27,9 @@ pub(super) fn router() -> Router<Web> {
         .route("/rules", get(rules))
         .route("/reports/{framework}", get(report))
 }
+
+/// Findings on one page.
+const ROWS_A_PAGE: usize = 200;
 
 type Page = Result<Html<String>, WebError>;
 
@@ -85,12 +88,28 @@ async fn overview(State(web): State<Web>) -> Page {
 struct Findings {
     tab: &'static str,
     findings: Vec<Finding>,
-    state: String,
+    state: FindingState,
+    total: usize,
+    /// The first row shown, counted from 1.
+    first: usize,
+    newer: Option<String>,
+    older: Option<String>,
 }
 
-async fn findings(State(web): State<Web>, Query(filter): Query<Filter>) -> Page {
-    let state = filter.state.clone().unwrap_or_else(|| "open".to_owned());
-    render(&Findings { tab: "findings", findings: filter.findings(&web), state })
+async fn findings(State(web): State<Web>, Asked(filter): Asked<Filter>) -> Page {
+    let found = filter.findings(&web);
+    let (total, offset) = (found.len(), filter.offset());
+    let findings = filter.slice(ROWS_A_PAGE, found);
+    let next = offset + findings.len();
+    render(&Findings {
+        tab: "findings",
+        state: filter.state.unwrap_or(FindingState::Open),
+        total,
+        first: offset + 1,
+        newer: (offset > 0).then(|| filter.query_from(offset.saturating_sub(ROWS_A_PAGE))),
+        older: (next < total && !findings.is_empty()).then(|| filter.query_from(next)),
+        findings,
+    })
 }
 
 #[derive(Template)]
@@ -106,7 +125,8 @@ async fn finding(State(web): State<Web>, Path(id): Path<String>) -> Page {
     let finding = web.pipeline.auditor().finding(&id).cloned();
     let finding = finding.ok_or_else(|| WebError::NotFound(format!("there is no finding `{id}`")))?;
     let history = web.pipeline.store().history(&id).await?;
-    let evidence = finding.evidence.as_object().into_iter().flatten();
+    let shown = crate::notify::shown_evidence(&finding.evidence);
+    let evidence = shown.as_object().into_iter().flatten();
     let evidence = evidence.map(|(name, value)| (name.clone(), plain(value))).collect();
     render(&OneFinding { tab: "findings", finding, history, evidence })
 }

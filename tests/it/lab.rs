@@ -142,9 +142,10 @@ pub(crate) fn demo_config() -> String {
         estate::CLASSIFICATION_TAG,
     );
     for (class, boundary) in estate::BOUNDARIES {
-        text += &format!(
-            "[[residency]]\nboundary = '{boundary}'\nmatch.tags = {{ {} = '{class}' }}\n",
-            estate::CLASSIFICATION_TAG
+        let tag = estate::CLASSIFICATION_TAG;
+        text.push_str(
+            &["[[residency]]\nboundary = '", boundary, "'\nmatch.tags = { ", tag, " = '", class, "' }\n"]
+                .concat(),
         );
     }
     text
