@@ -1,7 +1,7 @@
 //! Verdicts and what was open before become what changes.
 //!
-//! Posture findings ([`settle`], [`vanish`]) follow a state and resolve when it is mended; detections
-//! ([`detect`]) follow events and end by [`acknowledge`] or [`age_out`]. [`Exceptions`] permit violations
+//! Posture findings ([`settle()`], [`vanish`]) follow a state and resolve when it is mended; detections
+//! ([`detect()`]) follow events and end by [`acknowledge`] or [`age_out`]. [`Exceptions`] permit violations
 //! for a time; [`reconsider`] applies them where nothing new was read.
 
 mod detect;
