@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use anyhow::Context as _;
+use aws_config::SdkConfig;
 use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{Auditor, Standards};
-use crate::clock;
 use crate::cli::setup::region_table;
+use crate::clock;
 use crate::collect::{Collector, Unwatched};
 use crate::config::Config;
 use crate::metrics::{self, Metrics};
@@ -32,7 +32,7 @@ use crate::web::{self, Web};
 /// How long running work may take to end once shutdown is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// How often time alone is judged: ageing, reminders, ends of exceptions.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+const UPKEEP_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long the ids of events are remembered; an event that comes again later counts again. CloudTrail's event
 /// history goes back 90 days, so that even a first look-up of all of it finds what was taken before.
@@ -98,12 +98,8 @@ pub async fn run(
     };
 
     let mut work = Work { tasks: &tasks, running: FuturesUnordered::new() };
-    let web = Web {
-        pipeline: Arc::clone(&pipeline),
-        metrics: Arc::clone(&metrics),
-        swept: swept.clone(),
-        reload,
-    };
+    let web =
+        Web { pipeline: Arc::clone(&pipeline), metrics: Arc::clone(&metrics), swept: swept.clone(), reload };
     let server = web::serve(web, deps.listener, shutdown.clone());
     work.start("the web server", async { server.await.context("the web server failed") });
     let outbox = Outbox::new(store.clone(), SnsPublisher::new(deps.sdk), OutboxSettings::default());
@@ -111,12 +107,13 @@ pub async fn run(
     work.start("the inventory", ok(rounds.clone().inventory(targets_in, swept_in)));
     work.start("the sampling of last use", ok(rounds.clone().last_usage(targets.clone(), swept)));
     work.start("the look-ups", ok(rounds.lookups(targets)));
-    let retention = Retention {
-        history: TimeDelta::days(i64::from(config.store.retention_days)),
-        events: EVENT_MEMORY,
-    };
+    let retention =
+        Retention { history: TimeDelta::days(i64::from(config.store.retention_days)), events: EVENT_MEMORY };
     work.start("the upkeep", ok(upkeep(Arc::clone(&pipeline), retention, shutdown.clone())));
-    work.start("the reload", ok(reload_on_request(pipeline, deps.reload, reloads, metrics, shutdown.clone())));
+    work.start(
+        "the reload",
+        ok(reload_on_request(pipeline, deps.reload, reloads, metrics, shutdown.clone())),
+    );
     tracing::info!(%address, store = store.place(), "keyward is running");
 
     let ended = work.until(&shutdown).await;
@@ -139,9 +136,8 @@ struct Work<'a> {
 impl Work<'_> {
     fn start(&mut self, name: &'static str, part: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let task = self.tasks.spawn(part);
-        self.running.push(Box::pin(async move {
-            task.await.with_context(|| format!("{name} ended unexpectedly"))?
-        }));
+        self.running
+            .push(Box::pin(async move { task.await.with_context(|| format!("{name} ended unexpectedly"))? }));
     }
 
     /// Until shutdown, or until a part failed: a daemon of which a part is dead must not look alive. A part
@@ -214,11 +210,13 @@ async fn reload_on_request(
         metrics.set(&metrics::CONFIG_RELOAD, &[], if reloaded.is_ok() { 1.0 } else { 0.0 });
         match &reloaded {
             Ok(()) => tracing::info!("rules, residency and exceptions were read anew"),
-            Err(error) => tracing::error!(error = format!("{error:#}"), "the old configuration stays in force"),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the old configuration stays in force");
+            }
         }
         if let Some(answer) = answer {
             // Whoever asked may have gone away meanwhile.
-            let _ = answer.send(reloaded.map_err(|error| format!("{error:#}")));
+            drop(answer.send(reloaded.map_err(|error| format!("{error:#}"))));
         }
     }
 }

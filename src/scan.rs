@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
 use aws_config::SdkConfig;
+use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::audit::{Auditor, Standards};
@@ -60,7 +60,9 @@ impl ProgressBars {
     pub fn new(visible: bool) -> Self {
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        let style = ProgressStyle::with_template("{spinner} {pos}/{len} keys {wide_bar} {per_sec}, {eta} left  {msg}");
+        let style = ProgressStyle::with_template(
+            "{spinner} {pos}/{len} keys {wide_bar} {per_sec}, {eta} left  {msg}",
+        );
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self { bar }
     }

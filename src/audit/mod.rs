@@ -115,7 +115,8 @@ impl Auditor {
         for (subject, verdicts) in self.judge(&self.everything(), then) {
             let recorded = self.findings_of(subject.kind, &subject.id);
             let standards = &self.standards;
-            let settled = findings::settle(&verdicts, &standards.rules, &recorded, &standards.exceptions, then);
+            let settled =
+                findings::settle(&verdicts, &standards.rules, &recorded, &standards.exceptions, then);
             for change in settled {
                 self.settle_past(change);
             }
@@ -129,11 +130,9 @@ impl Auditor {
         let finding = match (standing, change.transition) {
             (_, Transition::Resolved) => return,
             (Some(standing), Transition::Staled) => Finding { stale: true, ..standing.clone() },
-            (Some(standing), _) => Finding {
-                state: standing.state,
-                exception: standing.exception.clone(),
-                ..change.finding
-            },
+            (Some(standing), _) => {
+                Finding { state: standing.state, exception: standing.exception.clone(), ..change.finding }
+            }
             (None, _) => change.finding,
         };
         self.keep_finding(finding);
@@ -157,11 +156,10 @@ impl Auditor {
         let old = std::mem::replace(&mut self.standards, standards);
         let before = std::mem::take(&mut self.judged);
         let mut changes = self.settle(&self.everything(), GONE, now);
-        for ((kind, id), judged) in before {
-            if !self.judged.contains_key(&(kind, id.clone())) {
-                self.judged.insert((kind, id.clone()), judged);
-                self.stop_judging(kind, &id, now, &mut changes);
-            }
+        let not_judged = before.into_iter().filter(|(subject, _)| !self.judged.contains_key(subject));
+        for (subject, judged) in not_judged.collect::<Vec<_>>() {
+            self.judged.insert(subject.clone(), judged);
+            self.stop_judging(subject.0, &subject.1, now, &mut changes);
         }
         (old, changes)
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use super::judge::shown_trail;
 use super::Auditor;
+use super::judge::shown_trail;
 use crate::facts::Touched;
 use crate::findings::{self, Detection};
 use crate::model::{
@@ -63,11 +63,19 @@ impl Auditor {
     }
 
     /// Ends what was said of a subject that is there and is judged no more. Its snapshot stays.
-    pub(super) fn stop_judging(&mut self, kind: SubjectKind, id: &str, now: DateTime<Utc>, changes: &mut Changes) {
+    pub(super) fn stop_judging(
+        &mut self,
+        kind: SubjectKind,
+        id: &str,
+        now: DateTime<Utc>,
+        changes: &mut Changes,
+    ) {
         let previous = self.findings_of(kind, id);
         let judged = self.judged.remove(&(kind, id.to_owned())).map(|judged| judged.subject);
         let standing = previous.iter().find(|finding| finding.state != FindingState::Resolved);
-        let Some(subject) = judged.or_else(|| standing.map(|finding| finding.subject.clone())) else { return };
+        let Some(subject) = judged.or_else(|| standing.map(|finding| finding.subject.clone())) else {
+            return;
+        };
         let released = findings::release(kind, id, &previous, NO_LONGER_JUDGED, now);
         self.keep_changed(&released);
         changes.findings.extend(released);
@@ -153,7 +161,6 @@ fn subjects_of(touched: &Touched) -> impl Iterator<Item = (SubjectKind, String)>
     let keys = touched.keys.iter().map(|arn| (SubjectKind::Key, arn.to_string()));
     let sets = touched.key_sets.iter().map(|set| (SubjectKind::KeySet, set.to_string()));
     let places = touched.regions.iter();
-    keys.chain(sets).chain(
-        places.map(|(account, region)| (SubjectKind::AccountRegion, format!("{account}/{region}"))),
-    )
+    keys.chain(sets)
+        .chain(places.map(|(account, region)| (SubjectKind::AccountRegion, format!("{account}/{region}"))))
 }

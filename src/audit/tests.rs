@@ -74,8 +74,7 @@ pub(crate) fn with_exception(rule: &str, expires: &str) -> Standards {
 }
 
 pub(crate) fn auditor_by(standards: Standards) -> Auditor {
-    let scope =
-        AccountScope { audited: ["111122223333".parse().unwrap()].into(), ..AccountScope::default() };
+    let scope = AccountScope { audited: ["111122223333".parse().unwrap()].into(), ..AccountScope::default() };
     Auditor::new(standards, scope)
 }
 
@@ -408,7 +407,8 @@ fn going_back_forgets_what_was_not_kept() {
 fn the_past_stands_as_it_was_recorded_and_is_judged_by_what_was_known() {
     let mut auditor = auditor();
     auditor.take(&sweep(vec![rotating(false)], 0));
-    let mut recorded = auditor.open_findings().find(|finding| finding.rule == "rotation-disabled").unwrap().clone();
+    let mut recorded =
+        auditor.open_findings().find(|finding| finding.rule == "rotation-disabled").unwrap().clone();
     recorded.state = FindingState::Excepted;
     recorded.exception = Some("OLD".to_owned());
     let kept = Kept { keys: vec![rotating(false)], findings: vec![recorded], ..Kept::default() };

@@ -40,8 +40,7 @@ enum Format {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let framework =
-        framework::find(&args.framework).map_err(|error| UsageError(error.to_string()))?;
+    let framework = framework::find(&args.framework).map_err(|error| UsageError(error.to_string()))?;
     let config = args.config.read()?;
     let generated_at = clock::now();
     let as_of_time = args.as_of.unwrap_or(generated_at);
@@ -68,8 +67,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         store.readings().await?.into_iter().map(|stored| stored.reading).collect()
     };
     let findings: Vec<Finding> = auditor.findings().cloned().collect();
-    let material =
-        Material { auditor: &auditor, findings: &findings, readings: &readings, as_of: as_of_time, generated_at };
+    let material = Material {
+        auditor: &auditor,
+        findings: &findings,
+        readings: &readings,
+        as_of: as_of_time,
+        generated_at,
+    };
     let report = report::build(&framework, &material);
     let text = match args.format {
         Format::Html => html::render(&report)?,
@@ -82,9 +86,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
 fn write(path: Option<PathBuf>, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     match path {
-        Some(path) => {
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-        }
+        Some(path) => std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())),
         None => Ok(std::io::stdout().write_all(text.as_bytes())?),
     }
 }

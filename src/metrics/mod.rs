@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder, core::Collector,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 /// What kind of series a metric has.
@@ -166,7 +167,8 @@ impl Metrics {
                 Box::new(gauge)
             }
             MetricKind::Histogram => {
-                let buckets = if spec.name == EVENT_LAG.name { LAG_BUCKETS.to_vec() } else { BATCH_BUCKETS.to_vec() };
+                let buckets =
+                    if spec.name == EVENT_LAG.name { LAG_BUCKETS.to_vec() } else { BATCH_BUCKETS.to_vec() };
                 let options = HistogramOpts::new(spec.name, spec.help).buckets(buckets);
                 let histogram = HistogramVec::new(options, spec.labels)?;
                 if spec.labels.is_empty() {
@@ -254,7 +256,8 @@ pub fn markdown() -> String {
     for spec in METRICS {
         let kind = format!("{:?}", spec.kind).to_lowercase();
         let labels = spec.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-        page.push_str(&format!("| `{}` | {kind} | {labels} | {} | {} |\n", spec.name, spec.help, spec.bound));
+        page.extend([format!(
+            "| `{}` | {kind} | {labels} | {} | {} |\n", spec.name, spec.help, spec.bound)]);
     }
     page
 }

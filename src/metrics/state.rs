@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{FINDINGS, KEY_SETS, KEYS, Metrics, OUTBOX_OLDEST_AGE, OUTBOX_PENDING, READING_AGE, READINGS, RULES_LOADED, Series, VERDICTS};
+use super::{
+    FINDINGS, KEY_SETS, KEYS, Metrics, OUTBOX_OLDEST_AGE, OUTBOX_PENDING, READING_AGE, READINGS,
+    RULES_LOADED, Series, VERDICTS,
+};
 use crate::audit::Auditor;
 use crate::model::{AccountId, Fact, KeySnapshot, Reading, Region, SourceKind};
-use crate::store::OutboxStats;
 use crate::report::residency::{residency_class, text_or_reason};
+use crate::store::OutboxStats;
 
 type Tally = BTreeMap<Vec<String>, f64>;
 
@@ -131,7 +134,8 @@ fn read(readings: &[Reading]) -> Series {
         };
         let succeeded = reading.attempts.saturating_sub(reading.failed);
         if succeeded > 0 {
-            *tally.entry(labels("ok")).or_insert(0.0) += as_f64(usize::try_from(succeeded).unwrap_or(usize::MAX));
+            *tally.entry(labels("ok")).or_insert(0.0) +=
+                as_f64(usize::try_from(succeeded).unwrap_or(usize::MAX));
         }
         if reading.failed > 0 {
             *tally.entry(labels(reading.result.as_str())).or_insert(0.0) +=

@@ -332,7 +332,8 @@ fn off_the_reactor<T>(work: impl FnOnce() -> T) -> T {
 
 /// The keys that events have changed.
 fn changed_keys(auditor: &Auditor, events: &[EventRecord], now: DateTime<Utc>) -> BTreeSet<KeyArn> {
-    let is_write = |event: &&EventRecord| event.record().get("readOnly") != Some(&serde_json::Value::Bool(true));
+    let is_write =
+        |event: &&EventRecord| event.record().get("readOnly") != Some(&serde_json::Value::Bool(true));
     let key = |event: &EventRecord| {
         let facts = auditor.event_facts(event, now);
         let is_change = facts.root.at("event.changed_key") == Some(&Fact::Bool(true));

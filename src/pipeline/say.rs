@@ -27,8 +27,12 @@ impl Pipeline {
     }
 
     pub(super) async fn what_still_stands(&self, now: DateTime<Utc>) -> Result<Vec<OutboxRow>, StoreError> {
-        let standing: Vec<Finding> =
-            self.auditor().findings().filter(|finding| finding.state != FindingState::Resolved).cloned().collect();
+        let standing: Vec<Finding> = self
+            .auditor()
+            .findings()
+            .filter(|finding| finding.state != FindingState::Resolved)
+            .cloned()
+            .collect();
         let ids: Vec<String> = standing.iter().map(|finding| finding.id.clone()).collect();
         let said = self.store.last_said(&ids).await?;
         let auditor = self.auditor();

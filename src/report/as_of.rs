@@ -35,15 +35,11 @@ pub async fn kept(store: &Store, at: DateTime<Utc>) -> Result<Kept, StoreError> 
 /// A finding as it stood at a past time, by its steps up to then; none if it was not there yet.
 fn as_it_stood(finding: Finding, steps: &[HistoryEntry], at: DateTime<Utc>) -> Option<Finding> {
     let last = steps.last()?;
-    let opened = steps.iter().rev().find(|step| {
-        matches!(step.transition, Transition::Opened | Transition::Excepted)
-    });
+    let opened =
+        steps.iter().rev().find(|step| matches!(step.transition, Transition::Opened | Transition::Excepted));
     let is_resolved = last.state == FindingState::Resolved;
-    let first_seen = if finding.first_seen <= at {
-        finding.first_seen
-    } else {
-        opened.map_or(last.at, |step| step.at)
-    };
+    let first_seen =
+        if finding.first_seen <= at { finding.first_seen } else { opened.map_or(last.at, |step| step.at) };
     Some(Finding {
         state: last.state,
         level: last.level,

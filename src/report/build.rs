@@ -12,9 +12,7 @@ use super::opinions::disagreements;
 use super::residency;
 use crate::audit::{Auditor, Judged};
 use crate::findings::RESOLUTION;
-use crate::model::{
-    Finding, FindingKind, FindingState, Outcome, Reading, ReadingResult, SubjectKind,
-};
+use crate::model::{Finding, FindingKind, FindingState, Outcome, Reading, ReadingResult, SubjectKind};
 use crate::notify::shown_evidence;
 use crate::rules::Rule;
 
@@ -62,7 +60,11 @@ pub fn build(framework: &Framework, material: &Material<'_>) -> Report {
         generated_at: material.generated_at,
         scope: scope(material, rules.len()),
         coverage_gaps: coverage_gaps(material.readings),
-        controls: framework.controls.iter().map(|control| report_control(control, framework, &rules, material)).collect(),
+        controls: framework
+            .controls
+            .iter()
+            .map(|control| report_control(control, framework, &rules, material))
+            .collect(),
         residency: residency::residency(material.auditor, material.as_of),
         open_findings: of_state(FindingState::Open),
         excepted_findings: of_state(FindingState::Excepted),

@@ -18,7 +18,9 @@ pub(super) fn disagreements(auditor: &Auditor) -> (Vec<Opinion>, u64) {
     for region in auditor.estate().regions() {
         let Observed::Known(opinions) = &region.opinions else { continue };
         for opinion in opinions {
-            let Some((_, rule)) = SAME_QUESTION.iter().find(|(id, _)| *id == opinion.identifier) else { continue };
+            let Some((_, rule)) = SAME_QUESTION.iter().find(|(id, _)| *id == opinion.identifier) else {
+                continue;
+            };
             let arn = format!(
                 "arn:{}:kms:{}:{}:key/{}",
                 region.partition, region.region, region.account, opinion.key_id

@@ -183,7 +183,9 @@ pub fn residency(auditor: &Auditor, now: DateTime<Utc>) -> Residency {
     let regions = columns(auditor, &placed);
     let tallies = tallies(&placed);
     let mut notable: Vec<Placed> = placed.into_iter().filter(Placed::is_notable).collect();
-    notable.sort_by(|a, b| (a.badness(), &a.row.boundary, &a.row.id).cmp(&(b.badness(), &b.row.boundary, &b.row.id)));
+    notable.sort_by(|a, b| {
+        (a.badness(), &a.row.boundary, &a.row.id).cmp(&(b.badness(), &b.row.boundary, &b.row.id))
+    });
     let sets = notable
         .into_iter()
         .map(|set| KeySetRow {

@@ -1,6 +1,5 @@
 //! What one pass over the estate found: as a table for people, and as JSON, CSV and OCSF for programs.
 
-use std::fmt::Write as _;
 use std::io;
 
 use anstyle::{AnsiColor, Style};
@@ -109,8 +108,21 @@ impl Scan {
     pub fn write_csv(&self, out: &mut dyn io::Write) -> io::Result<()> {
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record([
-            "finding", "level", "rule", "title", "account", "region", "subject", "key_set", "boundary", "status",
-            "first_seen", "last_seen", "message", "remediation", "controls",
+            "finding",
+            "level",
+            "rule",
+            "title",
+            "account",
+            "region",
+            "subject",
+            "key_set",
+            "boundary",
+            "status",
+            "first_seen",
+            "last_seen",
+            "message",
+            "remediation",
+            "controls",
         ])?;
         for ScanFinding { finding, .. } in &self.findings {
             let subject = &finding.subject;
@@ -194,11 +206,10 @@ impl Scan {
         for level in Level::ALL.into_iter().rev() {
             let count = self.findings.iter().filter(|found| found.finding.level == level).count();
             if count > 0 {
-                let _ = write!(text, ", {count} {level}");
+                text.extend([format!(", {count} {level}")]);
             }
         }
-        let _ = write!(
-            text,
+        text.extend([format!(
             "; {} verdicts on {} subjects: {} pass, {} fail, {} unknown, {} not applicable.",
             self.verdicts.len(),
             subjects.len(),
@@ -206,7 +217,7 @@ impl Scan {
             of(Outcome::Fail),
             of(Outcome::Unknown),
             of(Outcome::NotApplicable),
-        );
+        )]);
         text
     }
 

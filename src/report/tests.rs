@@ -47,7 +47,8 @@ fn report_of(auditor: &Auditor, framework: &str, readings: &[Reading]) -> Report
 }
 
 fn rule<'a>(report: &'a Report, name: &str) -> (&'a ControlReport, &'a RuleReport) {
-    let mut rules = report.controls.iter().flat_map(|control| control.rules.iter().map(move |rule| (control, rule)));
+    let mut rules =
+        report.controls.iter().flat_map(|control| control.rules.iter().map(move |rule| (control, rule)));
     rules.find(|(_, rule)| rule.name == name).unwrap()
 }
 
@@ -91,8 +92,10 @@ fn what_an_exception_permits_violates_nothing_and_is_shown() {
     assert_eq!((shown.fail, shown.excepted, shown.failing.len()), (0, 1, 1));
     assert_eq!(shown.failing[0].exception.as_deref(), Some("E1"));
     assert_eq!(report.excepted_findings.len(), 1);
-    let only_excepted =
-        report.controls.iter().filter(|control| control.failed() + control.unknown() == 0 && control.excepted() > 0);
+    let only_excepted = report
+        .controls
+        .iter()
+        .filter(|control| control.failed() + control.unknown() == 0 && control.excepted() > 0);
     for control in only_excepted {
         assert_eq!(control.status, ControlStatus::Excepted, "{}", control.id);
     }
@@ -107,7 +110,10 @@ fn a_detection_counts_until_it_is_dealt_with_and_is_listed_after() {
     let open = report_of(&auditor, "iso27001", &[]);
     let (control, detected) = rule(&open, "key-disabled");
     assert_eq!((detected.fail, control.status), (1, ControlStatus::Violated));
-    assert!(open.open_findings.iter().all(|finding| finding.evidence.get("records").is_none()), "bookkeeping");
+    assert!(
+        open.open_findings.iter().all(|finding| finding.evidence.get("records").is_none()),
+        "bookkeeping"
+    );
     let id = auditor.open_findings().find(|finding| finding.rule == "key-disabled").unwrap().id.clone();
     auditor.acknowledge(&id, minutes(5)).unwrap();
     let closed = report_of(&auditor, "iso27001", &[]);

@@ -141,6 +141,10 @@ pub(super) mod tests {
         }];
         probed.batches = vec![regions];
         assert!(left(&probed, &[(OWN, "us-east-1")]).is_empty(), "the list was not read");
-        assert_eq!(left(&probed, &[(OWN, "aws-global")]), ["111122223333/aws-global"], "its role is assumed now");
+        assert_eq!(
+            left(&probed, &[(OWN, "aws-global")]),
+            ["111122223333/aws-global"],
+            "its role is assumed now"
+        );
     }
 }

@@ -83,7 +83,13 @@ fn is(wanted: Option<&String>, value: &str) -> bool {
 }
 
 /// One page of rows: of how many, beginning where.
-fn page<T: Serialize>(name: &str, total: usize, limit: Option<usize>, offset: usize, rows: impl Iterator<Item = T>) -> Json<Value> {
+fn page<T: Serialize>(
+    name: &str,
+    total: usize,
+    limit: Option<usize>,
+    offset: usize,
+    rows: impl Iterator<Item = T>,
+) -> Json<Value> {
     let limit = limit.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
     let rows: Vec<T> = rows.skip(offset).take(limit).collect();
     Json(json!({ "total": total, "offset": offset, "limit": limit, name: rows }))

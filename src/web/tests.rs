@@ -82,10 +82,16 @@ async fn ask(address: std::net::SocketAddr, method: &str, path: &str) -> Answer 
 #[tokio::test]
 async fn every_page_is_there_and_says_what_it_is() {
     let server = Server::start().await;
-    for path in ["/", "/findings", "/findings?state=resolved", "/key-sets", "/coverage", "/rules", "/reports/gdpr"] {
+    for path in
+        ["/", "/findings", "/findings?state=resolved", "/key-sets", "/coverage", "/rules", "/reports/gdpr"]
+    {
         let answer = server.get(path).await;
         assert_eq!(answer.status, 200, "{path}");
-        for header in ["content-type: text/html; charset=utf-8", "x-content-type-options: nosniff", "default-src 'none'"] {
+        for header in [
+            "content-type: text/html; charset=utf-8",
+            "x-content-type-options: nosniff",
+            "default-src 'none'",
+        ] {
             assert!(answer.head.contains(header), "{path}: {header}: {}", answer.head);
         }
         assert!(answer.body.ends_with("</html>\n") || answer.body.ends_with("</html>"), "{path}");
@@ -104,7 +110,8 @@ async fn findings_are_filtered_and_paged() {
     let paged = server.get("/api/v1/findings?limit=1&offset=1").await.json();
     assert_eq!((paged["total"].as_u64(), paged["limit"].as_u64()), (Some(total), Some(1)));
     assert_eq!(paged["findings"][0], all["findings"][1]);
-    let one = server.get("/api/v1/findings?rule=rotation-disabled&account=111122223333&region=eu-central-1").await;
+    let one =
+        server.get("/api/v1/findings?rule=rotation-disabled&account=111122223333&region=eu-central-1").await;
     assert_eq!(one.json()["total"], 1);
     for none in ["state=resolved", "rule=no-such", "region=us-east-1"] {
         assert_eq!(server.get(&format!("/api/v1/findings?{none}")).await.json()["total"], 0, "{none}");
@@ -120,9 +127,12 @@ async fn the_rest_of_the_api_answers() {
     assert_eq!((keys["total"].as_u64(), keys["keys"].as_array().unwrap().len()), (Some(2), 2));
     assert_eq!(server.get("/api/v1/keys?region=us-east-1").await.json()["total"], 0);
     assert_eq!(server.get("/api/v1/key-sets?region=eu-central-1&limit=1").await.json()["total"], 2);
-    for (path, name) in
-        [("coverage", "readings"), ("rules", "rules"), ("exceptions", "exceptions"), ("reports", "frameworks")]
-    {
+    for (path, name) in [
+        ("coverage", "readings"),
+        ("rules", "rules"),
+        ("exceptions", "exceptions"),
+        ("reports", "frameworks"),
+    ] {
         assert!(server.get(&format!("/api/v1/{path}")).await.json()[name].is_array(), "{path}");
     }
     assert_eq!(server.get("/api/v1/reports/gdpr").await.json()["schema"], "keyward.report/v1");
