@@ -5,8 +5,6 @@
 
 mod judge;
 mod settle;
-#[cfg(test)]
-pub(crate) mod tests;
 mod usage;
 mod view;
 
@@ -279,3 +277,6 @@ impl RuleBook for RuleSet {
 fn position(rules: &RuleSet, name: &str) -> Option<usize> {
     rules.rules().binary_search_by(|rule| rule.name.as_str().cmp(name)).ok()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
