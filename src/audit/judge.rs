@@ -5,40 +5,59 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{Auditor, Judged, Judgement, is_judged, position};
-use crate::facts::{self, Context, Touched};
-use crate::model::{AccountRegionSnapshot, Facts, KeyArn, Subject, TrailSnapshot, Verdict};
+use crate::facts::{self, Context, Place, Touched};
+use crate::model::{AccountRegionSnapshot, Facts, KeyArn, KeySetId, Subject, TrailSnapshot, Verdict};
+
+/// A subject that has to be judged.
+#[derive(Debug)]
+pub(super) enum Target {
+    Key(KeyArn),
+    KeySet(KeySetId),
+    Region(Place),
+    /// A trail, and a place that shows it.
+    Trail(String, Place),
+}
 
 impl Auditor {
-    /// Judges what was touched. A subject without a rule of its kind is left out.
-    pub(super) fn judge(&self, touched: &Touched, now: DateTime<Utc>) -> Vec<(Subject, Vec<Verdict>)> {
+    /// The subjects that have to be judged, in order, trails once each. Their facts are made one by one, when it
+    /// is their turn: together they are many times the size of what they are made from.
+    pub(super) fn targets(&self, touched: &Touched) -> Vec<Target> {
+        let is_judged_key = |arn: &&KeyArn| self.estate.key(arn).is_some_and(is_judged);
+        let keys = touched.keys.iter().filter(is_judged_key).cloned().map(Target::Key);
+        let is_judged_set = |set: &&KeySetId| self.estate.members(set).into_iter().any(is_judged);
+        let sets = touched.key_sets.iter().filter(is_judged_set).cloned().map(Target::KeySet);
+        let regions = touched.regions.iter().cloned().map(Target::Region);
+        let mut trails: BTreeMap<String, Place> = BTreeMap::new();
+        for place in &touched.regions {
+            let snapshot = self.estate.region(&place.0, &place.1);
+            for trail in snapshot.and_then(|snapshot| snapshot.trails.known()).into_iter().flatten() {
+                trails.entry(trail.arn.clone()).or_insert_with(|| place.clone());
+            }
+        }
+        let trails = trails.into_iter().map(|(arn, place)| Target::Trail(arn, place));
+        keys.chain(sets).chain(regions).chain(trails).collect()
+    }
+
+    /// Judges one subject; none if there is no rule of its kind.
+    pub(super) fn judge(&self, target: &Target, now: DateTime<Utc>) -> Option<(Subject, Vec<Verdict>)> {
+        let facts = self.facts_of(target, now)?;
+        let verdicts = self.standards.rules.judge(&facts);
+        (!verdicts.is_empty()).then_some((facts.subject, verdicts))
+    }
+
+    fn facts_of(&self, target: &Target, now: DateTime<Utc>) -> Option<Facts> {
         let context = self.context(now);
-        let mut documents: Vec<Facts> = Vec::new();
-        for key in touched.keys.iter().filter_map(|arn| self.estate.key(arn)) {
-            if is_judged(key) {
-                documents.push(facts::key(key, &self.estate, &context));
+        let region = |place: &Place| self.estate.region(&place.0, &place.1);
+        match target {
+            Target::Key(arn) => Some(facts::key(self.estate.key(arn)?, &self.estate, &context)),
+            Target::KeySet(set) => facts::key_set(set, &self.estate, &context),
+            Target::Region(place) => Some(facts::account_region(region(place)?, &self.estate, &context)),
+            Target::Trail(arn, place) => {
+                let seen_in = region(place)?;
+                let (trail, seen_in) = self.at_home(shown_trail(seen_in, arn)?, seen_in);
+                Some(facts::trail(trail, seen_in, &context))
             }
         }
-        for set in &touched.key_sets {
-            if self.estate.members(set).into_iter().any(is_judged) {
-                documents.extend(facts::key_set(set, &self.estate, &context));
-            }
-        }
-        let mut trails: BTreeMap<&str, Facts> = BTreeMap::new();
-        for (account, region) in &touched.regions {
-            let Some(snapshot) = self.estate.region(account, region) else { continue };
-            documents.push(facts::account_region(snapshot, &self.estate, &context));
-            for trail in snapshot.trails.known().into_iter().flatten() {
-                let (trail, seen_in) = self.at_home(trail, snapshot);
-                trails.entry(&trail.arn).or_insert_with(|| facts::trail(trail, seen_in, &context));
-            }
-        }
-        documents.extend(trails.into_values());
-        documents
-            .into_iter()
-            .map(|facts| (self.standards.rules.judge(&facts), facts.subject))
-            .filter(|(verdicts, _)| !verdicts.is_empty())
-            .map(|(verdicts, subject)| (subject, verdicts))
-            .collect()
     }
 
     /// A trail as its home Region shows it, if that is audited and was read: a trail shows in many places, and

@@ -5,6 +5,7 @@
 
 mod judge;
 mod settle;
+mod trails;
 mod usage;
 mod view;
 
@@ -18,8 +19,8 @@ use crate::facts::{AccountScope, Estate, OwnIdentity, Place};
 use crate::findings::{self, Exceptions, RuleBook, RuleInfo};
 use crate::jurisdiction::{Assignments, Atlas};
 use crate::model::{
-    AccountRegionSnapshot, Batch, Changes, Finding, FindingChange, FindingKind, FindingState, KeySnapshot,
-    Outcome, Subject, SubjectKind, Transition,
+    AccountRegionSnapshot, Batch, Changes, EventRecord, Fact, Finding, FindingChange, FindingKind,
+    FindingState, KeyArn, KeySnapshot, Outcome, Subject, SubjectKind, Transition,
 };
 use crate::rules::RuleSet;
 use settle::{GONE, NO_LONGER_AUDITED};
@@ -90,8 +91,10 @@ impl Auditor {
     /// Takes up what a store has kept, and judges it anew as of `now` without changing any finding.
     pub fn restore(&mut self, kept: Kept, now: DateTime<Utc>) {
         self.take_up(kept);
-        for (subject, verdicts) in self.judge(&self.everything(), now) {
-            self.keep_verdicts(&subject, &verdicts);
+        for target in self.targets(&self.everything()) {
+            if let Some((subject, verdicts)) = self.judge(&target, now) {
+                self.keep_verdicts(&subject, &verdicts);
+            }
         }
     }
 
@@ -110,7 +113,8 @@ impl Auditor {
     /// fails. What fails and was on no record, since the rule is younger, is a finding from then on.
     pub fn restore_past(&mut self, kept: Kept, then: DateTime<Utc>) {
         self.take_up(kept);
-        for (subject, verdicts) in self.judge(&self.everything(), then) {
+        for target in self.targets(&self.everything()) {
+            let Some((subject, verdicts)) = self.judge(&target, then) else { continue };
             let recorded = self.findings_of(subject.kind, &subject.id);
             let standards = &self.standards;
             let settled =
@@ -192,6 +196,16 @@ impl Auditor {
         changes
     }
 
+    /// The keys that events name and that are not known.
+    pub fn unknown_keys(&self, events: &[EventRecord], now: DateTime<Utc>) -> BTreeSet<KeyArn> {
+        let named =
+            events.iter().filter_map(|event| match self.event_facts(event, now).root.at("event.key_arn") {
+                Some(Fact::Text(arn)) => arn.parse::<KeyArn>().ok(),
+                _ => None,
+            });
+        named.filter(|arn| self.estate.key(arn).is_none()).collect()
+    }
+
     /// What follows from time alone: detections that age out, exceptions that end.
     pub fn tick(&mut self, now: DateTime<Utc>, detection_max_age: TimeDelta) -> Changes {
         let aged_out = findings::age_out(self.findings.values(), now, detection_max_age);
@@ -270,6 +284,10 @@ impl RuleBook for RuleSet {
             remediation: &rule.remediation,
             controls: &rule.controls,
         })
+    }
+
+    fn is_left_out(&self, name: &str) -> bool {
+        self.left_out().contains(name)
     }
 }
 

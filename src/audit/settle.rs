@@ -25,7 +25,8 @@ impl Auditor {
     pub(super) fn settle(&mut self, touched: &Touched, because: &str, now: DateTime<Utc>) -> Changes {
         let mut changes = Changes::default();
         let mut judged = BTreeSet::new();
-        for (subject, verdicts) in self.judge(touched, now) {
+        for target in self.targets(touched) {
+            let Some((subject, verdicts)) = self.judge(&target, now) else { continue };
             let previous = self.findings_of(subject.kind, &subject.id);
             let standards = &self.standards;
             let settled =

@@ -43,7 +43,11 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let scenario = Scenario::named(&args.scenario).ok_or_else(|| {
-        UsageError(format!("there is no scenario `{}`; there are {}", args.scenario, Scenario::NAMES.join(", ")))
+        UsageError(format!(
+            "there is no scenario `{}`; there are {}",
+            args.scenario,
+            Scenario::NAMES.join(", ")
+        ))
     })?;
     let sandbox_listener = listen(args.sandbox_listen, "--sandbox-listen").await?;
     let listener = listen(args.listen, "--listen").await?;
@@ -106,7 +110,13 @@ fn config(listen: SocketAddr) -> anyhow::Result<Config> {
         },
         residency: estate::residency(),
         inventory: config::Inventory { interval_secs: 60, ..config::Inventory::default() },
-        lookup: Lookup { interval_secs: 2, overlap_secs: 120, first_secs: 300, usage: true, ..Lookup::default() },
+        lookup: Lookup {
+            interval_secs: 2,
+            overlap_secs: 120,
+            first_secs: 300,
+            usage: true,
+            ..Lookup::default()
+        },
         store: StoreConfig { url: "sqlite::memory:".to_owned(), ..StoreConfig::default() },
         http: Http { listen, external_url: None },
         sns: vec![SnsTopic { topic: estate::TOPIC.to_owned(), min_level: Level::Low, fallback: None }],
@@ -166,5 +176,5 @@ async fn say_alerts(world: Arc<Mutex<World>>, shutdown: CancellationToken) {
 
 /// A line for whoever watches; nobody may be watching.
 fn say(line: &str) {
-    let _ = writeln!(super::stdout(), "{line}");
+    let _unheard = writeln!(super::stdout(), "{line}");
 }

@@ -81,10 +81,10 @@ enum Command {
 /// Parses the command line, runs the command, and tells how it ended.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(&cli.log, cli.log_format);
-    let exit = run_command(cli.command).unwrap_or_else(|error| {
+    let ended = start_logging(&cli.log, cli.log_format).and_then(|()| run_command(cli.command));
+    let exit = ended.unwrap_or_else(|error| {
         // What ended the program is said even where logging is switched off.
-        let _ = writeln!(io::stderr(), "keyward: {error:#}");
+        let _unheard = writeln!(io::stderr(), "keyward: {error:#}");
         if error.is::<UsageError>() { Exit::Usage } else { Exit::Failed }
     });
     ExitCode::from(exit as u8)
@@ -111,17 +111,20 @@ fn stdout() -> impl Write {
     anstream::AutoStream::auto(io::stdout())
 }
 
-fn start_logging(filter: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+fn start_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        UsageError(format!("--log {filter}: {error}; one looks like `info` or `keyward::collect=debug,warn`"))
+    })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     // A second start, as in tests, keeps the first.
-    let _ = match format {
+    let _kept = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
+    Ok(())
 }
 
 /// The pages under `docs/` that are written from declarations in the code: their paths and texts.

@@ -66,6 +66,8 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<Exit
 ///
 /// A built-in rule does not load.
 pub fn markdown() -> anyhow::Result<String> {
+    use std::fmt::Write as _;
+
     let rules = RuleSet::compile(&builtin_files(), &[])?;
     let mut page = String::from(
         "# Rules\n\nGenerated from `rules/`. `keyward rules explain NAME` tells more of each: why it matters, what to do, and what \
@@ -82,18 +84,21 @@ pub fn markdown() -> anyhow::Result<String> {
         if rules.is_empty() {
             continue;
         }
-        page.push_str(&format!("\n## {title}\n\n| rule | level | what it finds | controls |\n| --- | --- | --- | --- |\n"));
+        write!(
+            page,
+            "\n## {title}\n\n| rule | level | what it finds | controls |\n| --- | --- | --- | --- |\n"
+        )?;
         for rule in rules {
             let controls: Vec<String> =
                 rule.controls.iter().map(|(name, ids)| format!("{name}: {}", ids.join(", "))).collect();
-            let description = rule.description.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
-            page.push_str(&format!(
-                "| `{}` | {} | **{}.** {description} | {} |\n",
-                rule.name,
-                rule.level,
-                rule.title,
-                controls.join("; "),
-            ));
+            let description =
+                rule.description.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+            let controls = controls.join("; ");
+            writeln!(
+                page,
+                "| `{}` | {} | **{}.** {description} | {controls} |",
+                rule.name, rule.level, rule.title
+            )?;
         }
     }
     Ok(page)

@@ -31,7 +31,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         listener,
         reload: Box::new(move || {
             let config = reload.read()?;
-            setup::standards(&config)
+            setup::standards_without_mistakes(&config)
         }),
     };
     daemon::run(config, standards, deps, shutdown).await?;

@@ -1,12 +1,12 @@
 //! `keyward scan`: one pass over the estate.
 
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{BufWriter, IsTerminal, Write as _, stderr, stdout};
 use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::setup::{self, ConfigArgs};
 use super::Exit;
+use super::setup::{self, ConfigArgs};
 use crate::model::Level;
 use crate::report::scan::Scan;
 use crate::scan::{ProgressBars, once};
@@ -50,8 +50,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     })
 }
 
-fn print(scan: &Scan, format: Format) -> std::io::Result<()> {
-    let mut out = super::stdout();
+fn print(scan: &Scan<'_>, format: Format) -> std::io::Result<()> {
+    // Standard output by itself would be written to line by line, of which there are many thousands.
+    let mut out = BufWriter::new(super::stdout());
     match format {
         Format::Table => {
             let width = stdout().is_terminal().then(comfy_table::Table::new).and_then(|table| table.width());
@@ -60,5 +61,6 @@ fn print(scan: &Scan, format: Format) -> std::io::Result<()> {
         Format::Json => scan.write_json(&mut out),
         Format::Csv => scan.write_csv(&mut out),
         Format::Ocsf => scan.write_ocsf(&mut out),
-    }
+    }?;
+    out.flush()
 }

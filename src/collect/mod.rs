@@ -47,7 +47,9 @@ pub use self::readings::RequestCounts;
 pub use self::targets::{Discovery, Target};
 use crate::clock;
 use crate::config::Config;
-use crate::model::{Batch, KeyArn, LastUsage, Observed, Reading, Region, Snapshot, SourceKind};
+use crate::model::{
+    Batch, KeyArn, LastUsage, Observed, Reading, Region, Snapshot, SourceKind, TrailSnapshot,
+};
 
 /// Keys that are read at the same time over all sweeps.
 const KEYS_AT_ONCE: usize = 192;
@@ -79,6 +81,15 @@ type SharedPasses = Arc<tokio::sync::Mutex<lookup::Passes>>;
 pub struct UsageSample {
     /// By key; keys that are gone or were not reached are missing.
     pub usage: BTreeMap<KeyArn, Observed<LastUsage>>,
+    /// What was attempted.
+    pub readings: Vec<Reading>,
+}
+
+/// The trails that show in a Region.
+#[derive(Debug)]
+pub struct TrailSample {
+    /// The trails, sorted by ARN.
+    pub trails: Observed<Vec<TrailSnapshot>>,
     /// What was attempted.
     pub readings: Vec<Reading>,
 }
@@ -134,6 +145,16 @@ impl Collector {
     /// in the Regions that are audited. The batch is not complete: a key that is not in it may be gone.
     pub async fn reread(&self, keys: &BTreeSet<KeyArn>, targets: &[Target]) -> Batch {
         reread::reread(&self.clients, keys, targets).await
+    }
+
+    /// Reads the trails of a Region again, because an event says that one changed.
+    pub async fn trails(&self, target: &Target) -> TrailSample {
+        let readings = Readings::default();
+        let trails = match self.clients.region(&target.account, &target.region) {
+            Ok(clients) => outcome::observed(trails::trails(&clients, &readings).await),
+            Err(failure) => Observed::Unknown(failure.gap()),
+        };
+        TrailSample { trails, readings: readings.finish(clock::now()) }
     }
 
     /// One round of look-ups in a Region of an account. The batches go to `batches` as they come, the gravest

@@ -111,12 +111,7 @@ fn the_hub_has_all_of_the_reader_and_its_own_on_named_resources() {
     let own = allowed(&own);
     assert_eq!(
         own.keys().map(String::as_str).collect::<Vec<_>>(),
-        [
-            "organizations:ListAccounts",
-            "organizations:ListParents",
-            "sns:Publish",
-            "sts:AssumeRole"
-        ]
+        ["organizations:ListAccounts", "organizations:ListParents", "sns:Publish", "sts:AssumeRole"]
     );
     assert_eq!(own["sts:AssumeRole"], ["arn:aws:iam::*:role/KeywardReader"]);
     assert!(own["sns:Publish"].iter().all(|topic| topic.starts_with("arn:aws:sns:") && !topic.contains('*')));

@@ -6,19 +6,21 @@ use super::key::{count, metadata};
 use super::residency::country;
 use super::sheet::{Known, Sheet, joined, observed};
 use crate::model::{
-    AccountRegionSnapshot, ConfigPosture, Country, Facts, Observed, Selectors, Subject, SubjectKind,
+    AccountRegionSnapshot, ConfigPosture, Country, Facts, Observed, Region, Selectors, Subject, SubjectKind,
     TrailSnapshot,
 };
 
-/// The Region's name where an account as a whole is meant.
-const WHOLE_ACCOUNT: &str = "aws-global";
+/// Whether a Region's name stands for an account as a whole: `aws-global`, `aws-cn-global`.
+pub fn is_whole_account(region: &Region) -> bool {
+    region.as_str().ends_with("-global")
+}
 
 /// The facts about one Region of one account.
 pub fn account_region(place: &AccountRegionSnapshot, estate: &Estate, context: &Context<'_>) -> Facts {
     let mut sheet = Sheet::default();
     sheet.put("account_region.account", place.account.as_str());
     sheet.put("account_region.region", place.region.as_str());
-    if place.region.as_str() != WHOLE_ACCOUNT {
+    if !is_whole_account(&place.region) {
         let country = country(&place.region, context).map(Country::as_str);
         sheet.put_known("account_region.country", country);
     }

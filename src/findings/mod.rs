@@ -40,6 +40,9 @@ pub struct RuleInfo<'a> {
 pub trait RuleBook {
     /// What findings of this rule carry; none if no such rule is loaded.
     fn rule_info(&self, name: &str) -> Option<RuleInfo<'_>>;
+
+    /// Whether there is such a rule, and only a mistake in its file keeps it from being loaded.
+    fn is_left_out(&self, name: &str) -> bool;
 }
 
 /// The id of a posture finding: stable over restarts, rule texts and readings.
@@ -93,6 +96,9 @@ pub(crate) mod fixtures {
     use super::*;
     use crate::model::{Fact, KeyArn, Outcome, Subject, Verdict};
 
+    /// The name of a rule whose file holds a mistake.
+    pub(crate) const BROKEN: &str = "broken";
+
     /// A rule of its own, for tests.
     #[derive(Debug, Clone)]
     pub(crate) struct TestRule {
@@ -108,6 +114,10 @@ pub(crate) mod fixtures {
                 remediation: "mend it",
                 controls: &rule.controls,
             })
+        }
+
+        fn is_left_out(&self, name: &str) -> bool {
+            name == BROKEN
         }
     }
 

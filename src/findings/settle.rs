@@ -43,7 +43,7 @@ pub fn settle(
         if finding.state == FindingState::Resolved || now < last_word(finding) {
             continue;
         }
-        changes.extend(if rules.rule_info(rule).is_none() {
+        changes.extend(if rules.rule_info(rule).is_none() && !rules.is_left_out(rule) {
             Some(resolved(finding, "the rule is no longer loaded", now))
         } else {
             left_in_doubt(finding, exceptions, now)
@@ -218,7 +218,7 @@ fn left_in_doubt(finding: &Finding, exceptions: &Exceptions, now: DateTime<Utc>)
 mod tests {
     use super::*;
     use crate::findings::RESOLUTION;
-    use crate::findings::fixtures::{at, key_subject, rules, verdict};
+    use crate::findings::fixtures::{BROKEN, at, key_subject, rules, verdict};
 
     /// Settles one verdict of `r` after another, and tells what the finding is and how it got there.
     struct Life {
@@ -329,6 +329,24 @@ mod tests {
         life.level = Level::Low;
         assert_eq!(life.then(Outcome::Fail, 120), Some(Transition::Refreshed));
         assert_eq!(life.finding().level, Level::Low);
+    }
+
+    #[test]
+    fn a_rule_that_is_gone_resolves_and_one_that_a_mistake_keeps_out_does_not() {
+        for (rule, transition) in [("gone", Transition::Resolved), (BROKEN, Transition::Staled)] {
+            let opened = settle(
+                &[verdict(rule, Outcome::Fail)],
+                &rules(&[(rule, Level::High)]),
+                &[],
+                &Exceptions::default(),
+                at(0),
+            );
+            let finding = opened[0].finding.clone();
+            let others = [verdict("r", Outcome::Pass)];
+            let rest = rules(&[("r", Level::High)]);
+            let changes = settle(&others, &rest, &[finding], &Exceptions::default(), at(60));
+            assert_eq!(changes.iter().map(|change| change.transition).collect::<Vec<_>>(), [transition]);
+        }
     }
 
     #[test]

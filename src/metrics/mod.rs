@@ -95,10 +95,12 @@ specs! {
         "Seconds to judge and commit one batch."; "sources (4)"
     RULES_LOADED: Gauge "keyward_rules_loaded" []
         "Rules in force."; "1"
+    RULES_LEFT_OUT: Gauge "keyward_rules_left_out" []
+        "Rules that are not in force because their files hold mistakes."; "1"
     CONFIG_RELOAD: Gauge "keyward_config_last_reload_successful" []
         "1 if the configuration in force is the one on disk as last read; 0 if reading it anew failed."; "1"
     SOURCE_UP: Gauge "keyward_source_up" ["source"]
-        "1 if the source's last round brought everything, 0 if something could not be read."; "sources (4)"
+        "1 if the source's last round brought anything, 0 if all of it failed; the readings tell of parts."; "sources (4)"
 }
 
 pub(crate) use state::as_f64;
@@ -240,8 +242,13 @@ impl Metrics {
     ///
     /// A series could not be written as text.
     pub fn exposition(&self) -> Result<String, prometheus::Error> {
+        // While another scrape shows its series they pass through 0, and that is nobody's business.
+        let families = {
+            let _shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            self.registry.gather()
+        };
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&families, &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }

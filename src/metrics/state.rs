@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     FINDINGS, KEY_SETS, KEYS, Metrics, OUTBOX_OLDEST_AGE, OUTBOX_PENDING, READING_AGE, READINGS,
-    RULES_LOADED, Series, VERDICTS,
+    RULES_LEFT_OUT, RULES_LOADED, Series, VERDICTS,
 };
 use crate::audit::Auditor;
 use crate::model::{AccountId, Fact, KeySnapshot, Reading, Region, SourceKind};
@@ -30,7 +30,9 @@ pub fn show_state(metrics: &Metrics, auditor: &Auditor, readings: &[Reading], no
     metrics.show(&FINDINGS, &findings(auditor));
     metrics.show(&VERDICTS, &verdicts(auditor));
     metrics.show(&READINGS, &read(readings));
-    metrics.set(&RULES_LOADED, &[], as_f64(auditor.standards().rules.rules().len()));
+    let rules = &auditor.standards().rules;
+    metrics.set(&RULES_LOADED, &[], as_f64(rules.rules().len()));
+    metrics.set(&RULES_LEFT_OUT, &[], as_f64(rules.left_out().len()));
 }
 
 /// Shows how the outbox stands.

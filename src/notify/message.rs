@@ -313,10 +313,10 @@ mod tests {
         assert_eq!(row.subject, "[critical] New: A Title (111122223333/eu-central-1)");
         let key = key(1);
         let expected = format!(
-            "New: A Title\n\nit is wrong\n\nLevel: critical\nRule: key-set-outside-boundary\n\
-             Where: 111122223333/eu-central-1\nKey set: {key}\nKey: {key}\nBoundary: eea\n\
-             First seen: 2025-06-15T15:06:40Z\nLast seen: 2025-06-15T15:06:40Z\nConcerns: gdpr Art. 44\n\n\
-             What it rests on\n  key.state: Enabled\n\nWhat to do\n  mend it\n\nFinding {id}\n\
+            "New: A Title\n\nit is wrong\n\nWhat to do\n  mend it\n\nLevel: critical\n\
+             Rule: key-set-outside-boundary\nWhere: 111122223333/eu-central-1\nKey: {key}\nBoundary: eea\n\
+             First seen: 2025-06-15 15:06:40 UTC\nLast seen: 2025-06-15 15:06:40 UTC\n\n\
+             What it rests on\n  key.state: Enabled\n\nControls concerned\n  gdpr: Art. 44\n\nFinding {id}\n\
              https://keyward.example.com/findings/{id}\n",
             id = opened().finding.id,
         );
@@ -380,7 +380,7 @@ mod tests {
         let rows = notifier().about_changes(&[change], &Exceptions::default(), &[said], at(60));
         let document: Value = serde_json::from_str(&rows[0].document).unwrap();
         assert_eq!(document["status"], "resolved");
-        assert_eq!(document["message"], "resolved, since the rule passes: it is wrong");
+        assert_eq!(document["message"], "resolved, since the rule passes; it was: it is wrong");
         assert!(!rows[0].text.contains("What to do"), "there is nothing left to do");
     }
 

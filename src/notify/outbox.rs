@@ -56,6 +56,9 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// Every result.
+    pub const ALL: [Self; 4] = [Self::Sent, Self::SentToFallback, Self::Retried, Self::Dead];
+
     /// The result's name, as in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -23,11 +23,11 @@ pub(super) fn spoken(case: &Case<'_>, reason: Reason) -> String {
             "the exception {} of {} ends on {}; from then on this counts as a violation again: {message}",
             exception.id,
             exception.owner,
-            rfc3339(exception.expires)
+            for_people(exception.expires)
         ),
         (Reason::Resolved, _) => match case.finding.evidence.get(RESOLUTION).and_then(Value::as_str) {
-            Some(because) => format!("resolved, since {}: {message}", resolution_words(because)),
-            None => format!("resolved: {message}"),
+            Some(because) => format!("resolved, since {}; it was: {message}", resolution_words(because)),
+            None => format!("resolved; it was: {message}"),
         },
         _ => message.clone(),
     }
@@ -54,37 +54,26 @@ pub(super) fn reason_words(reason: Reason) -> &'static str {
 
 /// The text for people: what, where, why, what to do, and where to look.
 pub(super) fn of_finding(finding: &Finding, reason: Reason, place: &str, link: Option<&str>) -> String {
-    let subject = &finding.subject;
-    let mut text = format!("{}: {}\n\n{}\n\n", reason_words(reason), finding.title, finding.message);
+    let mut text = format!("{}: {}\n\n{}\n", reason_words(reason), finding.title, finding.message);
+    if !finding.remediation.is_empty() && reason != Reason::Resolved {
+        let _infallible =
+            write!(text, "\nWhat to do\n  {}\n", finding.remediation.trim().replace('\n', "\n  "));
+    }
+    text.push('\n');
     line(&mut text, "Level", finding.level.as_str());
     line(&mut text, "Rule", &finding.rule);
     line(&mut text, "Where", place);
-    let named = [
-        ("Key set", subject.key_set.as_ref().map(ToString::to_string)),
-        ("Key", subject.key.as_ref().map(ToString::to_string)),
-        ("Boundary", subject.boundary.clone()),
-    ];
-    for (name, value) in named {
-        if let Some(value) = value {
-            line(&mut text, name, &value);
-        }
-    }
-    line(&mut text, "First seen", &rfc3339(finding.first_seen));
-    line(&mut text, "Last seen", &rfc3339(finding.last_seen));
+    write_subject(&mut text, finding);
+    line(&mut text, "First seen", &for_people(finding.first_seen));
+    line(&mut text, "Last seen", &for_people(finding.last_seen));
     if finding.kind == FindingKind::Detection {
         line(&mut text, "Events", &finding.event_count.to_string());
     }
     if finding.stale {
         line(&mut text, "Mind", "the last reading could not tell whether this still is so");
     }
-    for (framework, controls) in &finding.controls {
-        line(&mut text, "Concerns", &format!("{framework} {}", controls.join(", ")));
-    }
     write_evidence(&mut text, &finding.evidence);
-    if !finding.remediation.is_empty() && reason != Reason::Resolved {
-        let _infallible =
-            write!(text, "\nWhat to do\n  {}\n", finding.remediation.trim().replace('\n', "\n  "));
-    }
+    write_controls(&mut text, finding);
     let _infallible = write!(text, "\nFinding {}\n", finding.id);
     if let Some(link) = link {
         let _infallible = writeln!(text, "{link}");
@@ -103,6 +92,28 @@ pub(super) fn of_loss(loss: &Loss, message: &str, remediation: &str) -> String {
     text
 }
 
+/// The key set, the key and the boundary; a key that is a set of its own is named once.
+fn write_subject(text: &mut String, finding: &Finding) {
+    let subject = &finding.subject;
+    let key = subject.key.as_ref().map(ToString::to_string);
+    let set = subject.key_set.as_ref().map(ToString::to_string).filter(|set| Some(set) != key.as_ref());
+    for (name, value) in [("Key set", set), ("Key", key), ("Boundary", subject.boundary.clone())] {
+        if let Some(value) = value {
+            line(text, name, &value);
+        }
+    }
+}
+
+fn write_controls(text: &mut String, finding: &Finding) {
+    if finding.controls.is_empty() {
+        return;
+    }
+    text.push_str("\nControls concerned\n");
+    for (framework, controls) in &finding.controls {
+        line(text, &format!("  {framework}"), &controls.join(", "));
+    }
+}
+
 fn write_evidence(text: &mut String, evidence: &Value) {
     let Value::Object(evidence) = evidence else { return };
     if evidence.is_empty() {
@@ -110,11 +121,19 @@ fn write_evidence(text: &mut String, evidence: &Value) {
     }
     text.push_str("\nWhat it rests on\n");
     for (name, value) in evidence.iter().take(MAX_LINES) {
-        let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-        line(text, &format!("  {name}"), &value);
+        line(text, &format!("  {name}"), &plain(value));
     }
     if evidence.len() > MAX_LINES {
         let _infallible = writeln!(text, "  and {} more", evidence.len() - MAX_LINES);
+    }
+}
+
+/// A value as people read it: texts without quotes, lists with commas.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }
 
@@ -129,6 +148,11 @@ pub(super) fn shortened(text: &str, characters: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(characters.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A time to the second, as people read it.
+fn for_people(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 pub(super) fn rfc3339(time: DateTime<Utc>) -> String {

@@ -5,9 +5,25 @@ use std::collections::BTreeMap;
 use super::Pipeline;
 use crate::clock;
 use crate::metrics::{self, as_f64};
-use crate::model::{Batch, Changes};
+use crate::model::{Batch, Changes, SubjectKind};
+use crate::notify::{Delivery, Reason};
 
 impl Pipeline {
+    /// Shows the counters of what has not happened yet with 0: Prometheus sees no increase in a series that
+    /// begins with 1, and the first detection of a rule is the one that matters.
+    pub(super) fn show_counters(&self) {
+        for rule in
+            self.auditor().standards().rules.rules().iter().filter(|rule| rule.kind == SubjectKind::Event)
+        {
+            self.metrics.add(&metrics::DETECTIONS, &[&rule.name, rule.level.as_str()], 0);
+        }
+        for reason in Reason::ALL {
+            for delivery in Delivery::ALL {
+                self.metrics.add(&metrics::NOTIFICATIONS, &[reason.as_str(), delivery.as_str()], 0);
+            }
+        }
+    }
+
     pub(super) fn count_batch(&self, batch: &Batch, duplicates: usize, seconds: f64) {
         let source = batch.source.as_str();
         self.metrics.observe(&metrics::BATCH_SECONDS, &[source], seconds);

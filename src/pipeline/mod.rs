@@ -58,12 +58,14 @@ pub type ReadPlace = (AccountId, Region, SourceKind);
 pub struct Taken {
     /// Keys that an event has changed.
     pub changed_keys: BTreeSet<KeyArn>,
+    /// Accounts whose trails an event has changed.
+    pub changed_trails: BTreeSet<AccountId>,
 }
 
 impl Pipeline {
     /// A pipeline into `store`.
     pub fn new(auditor: Auditor, store: Store, metrics: Arc<Metrics>, notifier: Notifier) -> Self {
-        Self {
+        let pipeline = Self {
             auditor: RwLock::new(auditor),
             store,
             metrics,
@@ -71,7 +73,9 @@ impl Pipeline {
             completed: std::sync::Mutex::default(),
             started: clock::now(),
             turn: Mutex::default(),
-        }
+        };
+        pipeline.show_counters();
+        pipeline
     }
 
     /// The audit, to be looked at. Do not hold it over an await.
@@ -117,12 +121,12 @@ impl Pipeline {
                 turn.is_ahead = false;
                 self.note_completed(batch);
                 self.count_batch(batch, seen.len(), started.elapsed().as_secs_f64());
-                Ok(Taken { changed_keys: changed_keys(&self.auditor(), &batch.events, batch.read_at) })
+                Ok(taken(&self.auditor(), &batch.events, batch.read_at))
             }
             Ok(Commit::Repeated) => {
                 self.go_back(&mut turn).await?;
                 // An earlier try was stored, and whoever gave the batch was told that it had failed.
-                Ok(Taken { changed_keys: changed_keys(&self.auditor(), &seen, batch.read_at) })
+                Ok(taken(&self.auditor(), &seen, batch.read_at))
             }
             Err(error) => Err(self.after_failure(turn, error).await),
         }
@@ -169,6 +173,7 @@ impl Pipeline {
         match stored {
             Ok(()) => {
                 turn.is_ahead = false;
+                self.show_counters();
                 Ok(())
             }
             Err(error) => {
@@ -328,6 +333,12 @@ fn off_the_reactor<T>(work: impl FnOnce() -> T) -> T {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
         _ => work(),
     }
+}
+
+/// What events ask to be read again.
+fn taken(auditor: &Auditor, events: &[EventRecord], now: DateTime<Utc>) -> Taken {
+    let changed_trails = events.iter().flat_map(|event| auditor.accounts_of_changed_trail(event)).collect();
+    Taken { changed_keys: changed_keys(auditor, events, now), changed_trails }
 }
 
 /// The keys that events have changed.

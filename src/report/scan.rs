@@ -14,7 +14,7 @@ use crate::notify;
 
 /// What one pass over the estate found.
 #[derive(Debug, Clone, Serialize)]
-pub struct Scan {
+pub struct Scan<'a> {
     /// `keyward.scan/v1`.
     pub schema: &'static str,
     /// When the pass ended.
@@ -22,9 +22,12 @@ pub struct Scan {
     /// Open findings, worst first, with the fields of an alert.
     pub findings: Vec<ScanFinding>,
     /// Every verdict.
-    pub verdicts: Vec<VerdictRow>,
+    pub verdicts: Vec<VerdictRow<'a>>,
     /// What was attempted, and what came of it.
     pub readings: Vec<Reading>,
+    /// Rules that were not applied because their files hold mistakes; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules_left_out: Vec<String>,
 }
 
 /// One finding: the fields of the alert document below its `schema`.
@@ -38,22 +41,22 @@ pub struct ScanFinding {
     pub finding: Finding,
 }
 
-/// One verdict.
+/// One verdict. It borrows from the audit: there are dozens of them for each key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct VerdictRow {
+pub struct VerdictRow<'a> {
     /// The rule.
-    pub rule: String,
+    pub rule: &'a str,
     /// The subject's identity.
-    pub subject: String,
+    pub subject: &'a str,
     /// The answer.
     pub verdict: Outcome,
     /// Why it is unknown.
-    pub reasons: Vec<String>,
+    pub reasons: &'a [String],
 }
 
-impl Scan {
+impl<'a> Scan<'a> {
     /// Takes the state of an audit after one pass.
-    pub fn new(auditor: &Auditor, readings: Vec<Reading>, at: DateTime<Utc>) -> Self {
+    pub fn new(auditor: &'a Auditor, readings: Vec<Reading>, at: DateTime<Utc>) -> Self {
         let mut findings: Vec<&Finding> = auditor.open_findings().collect();
         findings.sort_by(|a, b| (b.level, &a.rule, &a.subject).cmp(&(a.level, &b.rule, &b.subject)));
         let findings = findings
@@ -63,26 +66,28 @@ impl Scan {
                 finding: finding.clone(),
             })
             .collect();
+        let rules_left_out = auditor.standards().rules.left_out().iter().cloned().collect();
         let rules = auditor.standards().rules.rules();
         let verdicts = auditor
             .judged()
             .flat_map(|judged| {
                 judged.judgements.iter().filter_map(|judgement| {
                     Some(VerdictRow {
-                        rule: rules.get(judgement.rule)?.name.clone(),
-                        subject: judged.subject.id.clone(),
+                        rule: &rules.get(judgement.rule)?.name,
+                        subject: &judged.subject.id,
                         verdict: judgement.outcome,
-                        reasons: judgement.reasons.clone(),
+                        reasons: &judgement.reasons,
                     })
                 })
             })
             .collect();
-        Self { schema: "keyward.scan/v1", at, findings, verdicts, readings }
+        Self { schema: "keyward.scan/v1", at, findings, verdicts, readings, rules_left_out }
     }
 
-    /// Whether everything could be read.
+    /// Whether everything could be read, the rules included.
     pub fn is_complete(&self) -> bool {
-        self.readings.iter().all(|reading| reading.result == ReadingResult::Ok)
+        self.rules_left_out.is_empty()
+            && self.readings.iter().all(|reading| reading.result == ReadingResult::Ok)
     }
 
     /// The worst level among the findings.
@@ -201,7 +206,7 @@ impl Scan {
     fn tally(&self) -> String {
         let of = |outcome| self.verdicts.iter().filter(|row| row.verdict == outcome).count();
         let subjects: std::collections::BTreeSet<&str> =
-            self.verdicts.iter().map(|row| row.subject.as_str()).collect();
+            self.verdicts.iter().map(|row| row.subject).collect();
         let mut text = format!("{} findings", self.findings.len());
         for level in Level::ALL.into_iter().rev() {
             let count = self.findings.iter().filter(|found| found.finding.level == level).count();
@@ -222,6 +227,13 @@ impl Scan {
     }
 
     fn write_gaps(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        if !self.rules_left_out.is_empty() {
+            writeln!(
+                out,
+                "Not applied, because of mistakes in their files: {}.",
+                self.rules_left_out.join(", ")
+            )?;
+        }
         let gaps: Vec<&Reading> =
             self.readings.iter().filter(|reading| reading.result != ReadingResult::Ok).collect();
         if gaps.is_empty() {

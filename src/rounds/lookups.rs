@@ -142,10 +142,15 @@ impl Rounds {
         while let Some(batch) = batches.recv().await {
             let ids: Vec<String> = batch.events.iter().map(|event| event.id().to_owned()).collect();
             let cursor = batch.cursor.clone();
+            // A key that was made since the last sweep is read first: an event about a key that is not known
+            // cannot be judged, and does not come again.
+            let unknown = self.pipeline.auditor().unknown_keys(&batch.events, batch.read_at);
+            round.unsettled.extend(self.read_again(unknown, targets).await);
             let taken = self.take(batch).await;
             round.ids.extend(ids);
             round.cursors.extend(cursor.map(|cursor| (cursor.key, cursor.value)));
             round.unsettled.extend(self.read_again(taken.changed_keys, targets).await);
+            self.read_trails_again(&taken.changed_trails, targets).await;
         }
         round
     }

@@ -11,16 +11,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::collect::{Collector, Target};
+use crate::clock;
+use crate::collect::{Collector, Target, TrailSample};
 use crate::config::Config;
 use crate::metrics::{self, Metrics};
-use crate::model::{Batch, KeyArn, ReadingResult, Snapshot, SourceKind};
+use crate::model::{AccountId, Batch, KeyArn, ReadingResult, Snapshot, SourceKind};
 use crate::pipeline::{Pipeline, Taken};
+use crate::scan::SWEEPS_AT_ONCE;
 
 pub(crate) use scope::{left_out, scope_of};
 
@@ -63,6 +66,31 @@ impl Rounds {
         let unsettled = keys_in_transition(&batch).collect();
         self.take(batch).await;
         unsettled
+    }
+
+    /// Reads the trails of accounts again in all their Regions: a trail of many Regions shows in each.
+    async fn read_trails_again(
+        &self,
+        accounts: &BTreeSet<AccountId>,
+        targets: &watch::Receiver<Vec<Target>>,
+    ) {
+        let targets: Vec<Target> =
+            targets.borrow().iter().filter(|target| accounts.contains(&target.account)).cloned().collect();
+        let samples = targets.into_iter().map(|target| self.sample_trails(target)).collect::<Vec<_>>();
+        let mut samples = stream::iter(samples).buffer_unordered(SWEEPS_AT_ONCE);
+        while let Some((Target { account, region, .. }, sample)) = samples.next().await {
+            let TrailSample { trails, readings } = sample;
+            let batch =
+                self.pipeline.auditor().with_trails(&account, &region, trails, readings, clock::now());
+            if let Some(batch) = batch {
+                self.take(batch).await;
+            }
+        }
+    }
+
+    async fn sample_trails(&self, target: Target) -> (Target, TrailSample) {
+        let sample = self.collector.trails(&target).await;
+        (target, sample)
     }
 
     /// Gives a batch to the pipeline until it is stored: an outage of the store loses nothing.
@@ -123,6 +151,10 @@ fn interval(seconds: u64) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(Duration::from_secs(seconds.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+fn brought_anything(batch: &Batch) -> bool {
+    batch.readings.is_empty() || batch.readings.iter().any(|reading| reading.result == ReadingResult::Ok)
 }
 
 fn is_ok(batch: &Batch) -> bool {

@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream};
 use tokio::sync::{mpsc, watch};
 
-use super::{Rounds, interval, is_ok, left_out, scope_of};
+use super::{Rounds, brought_anything, interval, is_ok, left_out, scope_of};
 use crate::clock;
 use crate::collect::{Discovery, Target};
 use crate::metrics;
@@ -16,7 +16,7 @@ use crate::scan::SWEEPS_AT_ONCE;
 const SWEEPS_WAITING: usize = 4;
 
 impl Rounds {
-    /// Full sweeps, from now on every `inventory.interval_secs`; tells the other rounds what there is to read,
+    /// Full sweeps, from now on every `inventory.interval_secs`; tells the other rounds what has been swept,
     /// and `swept` once there has been a full sweep.
     pub async fn inventory(self, targets: watch::Sender<Vec<Target>>, swept: watch::Sender<bool>) {
         let mut ticks = interval(self.config.inventory.interval_secs);
@@ -42,7 +42,7 @@ impl Rounds {
         let found = self.collector.discover().await?;
         self.take_discovery(&found).await?;
         let wanted = wanted(&found, &targets.borrow());
-        targets.send_replace(wanted.clone());
+        targets.send_replace(self.already_swept(&wanted));
         self.count_requests();
         let regions = wanted.len();
         let (out, mut swept) = mpsc::channel(SWEEPS_WAITING);
@@ -56,15 +56,18 @@ impl Rounds {
             }
         };
         let taking = async {
-            let mut all_ok = true;
-            while let Some(batch) = swept.recv().await {
+            let (mut all_ok, mut any_ok) = (true, false);
+            while let Some((target, batch)) = swept.recv().await {
                 all_ok &= is_ok(&batch);
+                any_ok |= brought_anything(&batch);
                 self.take(batch).await;
+                targets.send_if_modified(|known| add(known, target));
             }
-            all_ok
+            (all_ok, any_ok)
         };
-        let ((), all_ok) = tokio::join!(sweeping, taking);
-        self.show_source(SourceKind::Inventory, all_ok);
+        let ((), (all_ok, any_ok)) = tokio::join!(sweeping, taking);
+        // A key or a Region that refuses is a gap in the coverage; the source is down if all of it fails.
+        self.show_source(SourceKind::Inventory, any_ok);
         self.count_requests();
         tracing::info!(regions, complete = all_ok, "the sweep is done");
         Ok(())
@@ -84,14 +87,34 @@ impl Rounds {
         }
         for batch in &found.batches {
             let cursor = (batch.source == SourceKind::Accounts).then(|| kept_scope.clone());
-            self.show_source(batch.source, is_ok(batch));
+            self.show_source(batch.source, brought_anything(batch));
             self.take(Batch { cursor, ..batch.clone() }).await;
         }
         Ok(())
     }
 
-    async fn sweep(&self, target: Target) -> Batch {
-        self.collector.sweep(&target).await
+    /// Those of the targets whose keys are known. Events are looked up only there: an event about a key that
+    /// is not known yet could not be judged, and would not come again.
+    fn already_swept(&self, wanted: &[Target]) -> Vec<Target> {
+        let auditor = self.pipeline.auditor();
+        let is_known = |target: &&Target| auditor.estate().region(&target.account, &target.region).is_some();
+        wanted.iter().filter(is_known).cloned().collect()
+    }
+
+    async fn sweep(&self, target: Target) -> (Target, Batch) {
+        let batch = self.collector.sweep(&target).await;
+        (target, batch)
+    }
+}
+
+/// Adds a target in its place; false if it is there already.
+fn add(known: &mut Vec<Target>, target: Target) -> bool {
+    match known.binary_search(&target) {
+        Ok(_) => false,
+        Err(at) => {
+            known.insert(at, target);
+            true
+        }
     }
 }
 

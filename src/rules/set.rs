@@ -33,6 +33,7 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     posture: BTreeMap<SubjectKind, Vec<usize>>,
     events: EventIndex,
+    left_out: BTreeSet<String>,
 }
 
 impl RuleSet {
@@ -46,13 +47,14 @@ impl RuleSet {
     pub fn load(files: &[RuleFile], disable: &[String]) -> (Self, RuleErrors) {
         let (mut rules, mut errors) = (BTreeMap::<String, Rule>::new(), Vec::new());
         let mut ids = BTreeMap::<String, String>::new();
-        let mut names = BTreeSet::new();
+        let (mut names, mut left_out) = (BTreeSet::new(), BTreeSet::new());
         for file in files {
             match load(&file.path, &file.text) {
                 Ok(rule) => {
                     names.insert(rule.name.clone());
                     if let Some(problem) = taken(&rule, &rules, &ids) {
                         errors.push(problem.in_file(&file.path));
+                        left_out.insert(rule.name);
                     } else {
                         ids.extend(rule.id.clone().map(|id| (id, rule.path.clone())));
                         rules.insert(rule.name.clone(), rule);
@@ -60,14 +62,16 @@ impl RuleSet {
                 }
                 Err(problems) => {
                     names.extend(file_stem(&file.path));
+                    left_out.extend(file_stem(&file.path));
                     errors.extend(problems.into_iter().map(|problem| problem.in_file(&file.path)));
                 }
             }
         }
         errors.extend(unknown_disabled(disable, &names));
         rules.retain(|name, _| !disable.contains(name));
+        left_out.retain(|name| !rules.contains_key(name) && !disable.contains(name));
         errors.sort();
-        (Self::of(rules.into_values().collect()), RuleErrors(errors))
+        (Self { left_out, ..Self::of(rules.into_values().collect()) }, RuleErrors(errors))
     }
 
     fn of(rules: Vec<Rule>) -> Self {
@@ -82,7 +86,7 @@ impl RuleSet {
                 .filter(|(_, rule)| rule.kind == SubjectKind::Event)
                 .map(|(at, rule)| (at, &rule.program.detection)),
         );
-        Self { rules, posture, events }
+        Self { rules, posture, events, left_out: BTreeSet::new() }
     }
 
     /// The rules by name.
@@ -94,6 +98,11 @@ impl RuleSet {
     pub fn rule(&self, name: &str) -> Option<&Rule> {
         let at = self.rules.binary_search_by(|rule| rule.name.as_str().cmp(name)).ok()?;
         self.rules.get(at)
+    }
+
+    /// The names of the rules whose files hold mistakes, so that they are not in force.
+    pub fn left_out(&self) -> &BTreeSet<String> {
+        &self.left_out
     }
 
     /// The name of the rule that is probably meant by a name that no rule has.

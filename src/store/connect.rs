@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, ConnectOptions, Executor};
+use sqlx::{AnyConnection, ConnectOptions, Connection as _, Executor};
 use url::Url;
 
 use super::{Result, Store, StoreError};
@@ -44,6 +44,10 @@ impl Store {
         let options: AnyConnectOptions = target.parse().map_err(open)?;
         // A statement of five hundred rows is no log line; whoever calls the store logs what failed.
         let options = options.disable_statement_logging();
+        if let Place::File(_) = &place {
+            // A pool would try a file that is no database again and again, for as long as a writer may take.
+            try_sqlite(&options).await.map_err(open)?;
+        }
         let pool = pool_options(&place).connect_with(options).await.map_err(open)?;
         sqlx::migrate!("./migrations")
             .run(&pool)
@@ -97,6 +101,13 @@ fn pool_options(place: &Place) -> AnyPoolOptions {
             .after_connect(|connection, _| Box::pin(async move { prepare_sqlite(connection).await })),
         Place::Server => options.max_connections(CONNECTIONS).acquire_timeout(SERVER_TIMEOUT),
     }
+}
+
+/// Opens a file once, which fails at once where it is no database.
+async fn try_sqlite(options: &AnyConnectOptions) -> std::result::Result<(), sqlx::Error> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    prepare_sqlite(&mut connection).await?;
+    connection.close().await
 }
 
 /// With WAL readers never wait for the writer. `NORMAL` may lose the last transactions when the power fails,

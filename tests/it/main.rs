@@ -2,12 +2,36 @@
 
 // `cfg(test)` tells clippy that the helpers between the tests are tests too.
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod daemon_lab;
+#[cfg(test)]
 mod dashboards;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod deploy;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod exemplars;
 #[cfg(test)]
+mod gaps;
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod ministack;
+#[cfg(test)]
 mod pack;
 #[cfg(test)]
 mod purity;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tamper;

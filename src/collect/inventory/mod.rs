@@ -53,11 +53,10 @@ impl Inventory<'_> {
     pub(crate) async fn sweep(&self) -> Batch {
         let started = clock::now();
         let readings = Readings::default();
-        let (list, aliases, stores, trails, (config, opinions)) = tokio::join!(
+        let (list, aliases, stores, (config, opinions)) = tokio::join!(
             listing::keys(self.clients, &readings),
             listing::aliases(self.clients, &readings, None),
             listing::custom_key_stores(self.clients, &readings),
-            trails::trails(self.clients, &readings),
             self.config(&readings),
         );
         let KeyList { mut keys, failure } = list;
@@ -67,6 +66,9 @@ impl Inventory<'_> {
         let complete = failure.is_none();
         let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
         let keys = self.read_keys(keys, &observed(aliases), &readings).await;
+        // Last, since a sweep takes its time: an event may have had the trails read again meanwhile, and what
+        // is older must not replace that.
+        let trails = trails::trails(self.clients, &readings).await;
         let read_at = clock::now();
         let readings = readings.finish(read_at);
         let region = AccountRegionSnapshot {

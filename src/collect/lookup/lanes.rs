@@ -22,6 +22,7 @@ pub const MUTATIONS: &[&str] = &[
     "DeleteTrail",
     "UpdateTrail",
     "StartLogging",
+    "CreateTrail",
     "DeleteImportedKeyMaterial",
     "CreateKey",
     "CreateGrant",

@@ -92,7 +92,9 @@ impl Round<'_> {
     async fn usage(&mut self) {
         let key = Lane::Usage.cursor_key(&self.clients.account, &self.clients.region);
         let mut reached = self.request.cursors.get(&key).cloned();
-        while !self.is_futile() && Instant::now() < self.deadline {
+        // One turn at least, even if the call names have taken the whole interval: it would never come else.
+        let mut is_first = true;
+        while !self.is_futile() && (std::mem::take(&mut is_first) || Instant::now() < self.deadline) {
             // Within a round the cursor is what the last pass reached, not what was stored before it.
             let pass = self.take_pass(Lane::Usage, &key, reached.as_deref());
             let cursor = pass.cursor();

@@ -250,9 +250,28 @@ async fn uses_of_keys_come_last_are_asked_by_source_and_tell_their_backlog() {
     assert_eq!(report.usage_backlog_secs, Some(0), "two hours, in windows of an hour");
     assert_eq!(rounds.seen.iter().filter(|id| id.starts_with("use-")).count(), 121);
     assert_eq!(rounds.cursor("usage"), Some(NOW));
+}
+
+#[tokio::test]
+async fn uses_of_keys_have_one_turn_in_a_round_that_has_no_time_left() {
+    let history = Arc::new(History::default());
+    for n in 0..120 {
+        history.add(&format!("use-{n:04}"), "Decrypt", "kms.amazonaws.com", n * 60);
+    }
+    let mut rounds = Rounds::over_history(&history, true).await;
+    rounds.config.first_secs = 7200;
+    // The call names alone take longer than this.
     rounds.config.interval_secs = 0;
-    let (report, _) = rounds.run(now() + chrono::Duration::seconds(60)).await;
-    assert_eq!(report.usage_backlog_secs, Some(60), "no requests were left");
+    let (report, _) = rounds.run(now()).await;
+    let backlog = report.usage_backlog_secs.unwrap();
+    assert!((1..7200).contains(&backlog), "{backlog}");
+    let mut later = backlog;
+    for _ in 0..3 {
+        let (report, _) = rounds.run(now()).await;
+        assert!(report.usage_backlog_secs.unwrap() <= later);
+        later = report.usage_backlog_secs.unwrap();
+    }
+    assert_eq!((later, rounds.seen.len()), (0, 120));
 }
 
 #[tokio::test]

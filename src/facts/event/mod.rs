@@ -16,6 +16,7 @@ use crate::model::{
 };
 use caller::Caller;
 use named::Named;
+pub use trail_change::{ChangedTrail, changed_trail};
 
 /// AWS KMS's name as an event source. Other services have calls of the same names.
 const KMS: &str = "kms.amazonaws.com";

@@ -4,20 +4,50 @@ use serde_json::Value;
 
 use crate::facts::key::either;
 use crate::facts::sheet::{Known, Sheet};
-use crate::model::EventRecord;
+use crate::model::{AccountId, EventRecord};
 
 const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
 
-/// Writes which trail a call concerns, and what its new event selectors leave of KMS.
-pub(super) fn put(sheet: &mut Sheet, record: &EventRecord) {
+/// A trail that a call has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedTrail<'a> {
+    /// The account in whose log the call is.
+    pub account: AccountId,
+    /// The trail by name or ARN, if the record tells.
+    pub trail: Option<&'a str>,
+    /// Whether the call asks for a trail of the whole organization.
+    pub organization: bool,
+}
+
+/// The trail that a call has changed, or whose recording it has; none if it failed or concerns no trail.
+pub fn changed_trail(record: &EventRecord) -> Option<ChangedTrail<'_>> {
+    if !is_about_a_trail(record) || record.text(&["errorCode"]).is_some() {
+        return None;
+    }
+    let request = record.record().get("requestParameters");
+    let organization =
+        request.and_then(|request| request.get("isOrganizationTrail")).and_then(Value::as_bool);
+    let account = super::recorded_in(record)?;
+    Some(ChangedTrail { account, trail: trail(record), organization: organization.unwrap_or(false) })
+}
+
+fn is_about_a_trail(record: &EventRecord) -> bool {
     let names =
         ["CreateTrail", "DeleteTrail", "PutEventSelectors", "StartLogging", "StopLogging", "UpdateTrail"];
-    if record.source() != CLOUDTRAIL || !names.contains(&record.name()) {
+    record.source() == CLOUDTRAIL && names.contains(&record.name())
+}
+
+fn trail(record: &EventRecord) -> Option<&str> {
+    let named = ["trailName", "name"].iter().find_map(|name| record.text(&["requestParameters", name]));
+    named.or_else(|| record.text(&["responseElements", "trailARN"]))
+}
+
+/// Writes which trail a call concerns, and what its new event selectors leave of KMS.
+pub(super) fn put(sheet: &mut Sheet, record: &EventRecord) {
+    if !is_about_a_trail(record) {
         return;
     }
-    let trail = ["trailName", "name"].iter().find_map(|name| record.text(&["requestParameters", name]));
-    let trail = trail.or_else(|| record.text(&["responseElements", "trailARN"]));
-    sheet.put_some("trail_change.trail", trail);
+    sheet.put_some("trail_change.trail", trail(record));
     if record.name() == "PutEventSelectors" {
         let Recorded { changes, uses } = recorded(record);
         sheet.put_known("trail_change.kms_excluded", changes.clone().map(|changes| !changes));

@@ -1,30 +1,33 @@
 //! IAM's wildcards: `*` stands for any run of characters, `?` for any one.
 
+use std::str::Chars;
+
 /// Whether a text matches a pattern; both have to be in the same case where case does not count.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    let (mut at, mut from) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    while let Some(wanted) = text.get(from) {
-        match pattern.get(at) {
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    // What follows the last star, and where the text that it may have to give up begins.
+    let mut retry: Option<(Chars<'_>, Chars<'_>)> = None;
+    loop {
+        let mut text_after = text.clone();
+        let Some(wanted) = text_after.next() else { return pattern.all(|rest| rest == '*') };
+        let mut pattern_after = pattern.clone();
+        match pattern_after.next() {
             Some('*') => {
-                retry = Some((at, from));
-                at += 1;
+                retry = Some((pattern_after.clone(), text.clone()));
+                pattern = pattern_after;
             }
-            Some(given) if *given == '?' || given == wanted => {
-                at += 1;
-                from += 1;
+            Some(given) if given == '?' || given == wanted => {
+                pattern = pattern_after;
+                text = text_after;
             }
             _ => {
-                let Some((star, start)) = retry else { return false };
-                retry = Some((star, start + 1));
-                at = star + 1;
-                from = start + 1;
+                let Some((after_star, start)) = retry.as_mut() else { return false };
+                start.next();
+                pattern = after_star.clone();
+                text = start.clone();
             }
         }
     }
-    pattern.iter().skip(at).all(|rest| *rest == '*')
 }
 
 /// Whether a text has wildcards in it.

@@ -50,8 +50,7 @@ fn judge(estate: &Estate) -> Vec<Verdict> {
     let (config, atlas) = (config(), Atlas::builtin().unwrap());
     let assignments = Assignments::compile(&config.residency, &atlas).unwrap();
     let ids: BTreeSet<AccountId> = ACCOUNTS.iter().map(|(id, _)| id.parse().unwrap()).collect();
-    let accounts =
-        AccountScope { audited: ids.clone(), organization: ids, ..AccountScope::default() };
+    let accounts = AccountScope { audited: ids.clone(), organization: ids, ..AccountScope::default() };
     let context = Context {
         atlas: &atlas,
         assignments: &assignments,
@@ -82,10 +81,8 @@ fn id_of(world: &World, key: KeyRef) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rules_find_what_is_listed_and_nothing_else() {
     let world = demo(Clock::default()).unwrap();
-    let mut expected: BTreeSet<(String, String)> = STANDING
-        .iter()
-        .map(|violation| (violation.rule.to_owned(), id_of(&world, violation.key)))
-        .collect();
+    let mut expected: BTreeSet<(String, String)> =
+        STANDING.iter().map(|violation| (violation.rule.to_owned(), id_of(&world, violation.key))).collect();
     let unreadable = STANDING.iter().find(|violation| violation.rule == "key-unreadable").unwrap();
     let vault = id_of(&world, unreadable.key);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
