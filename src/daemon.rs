@@ -32,7 +32,7 @@ use crate::web::{self, Web};
 /// How long running work may take to end once shutdown is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// How often time alone is judged: ageing, reminders, ends of exceptions.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+const UPKEEP_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long the ids of events are remembered; an event that comes again later counts again. CloudTrail's event
 /// history goes back 90 days, so that even a first look-up of all of it finds what was taken before.
@@ -211,12 +211,12 @@ async fn reload_on_request(
         match &reloaded {
             Ok(()) => tracing::info!("rules, residency and exceptions were read anew"),
             Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "the old configuration stays in force")
+                tracing::error!(error = format!("{error:#}"), "the old configuration stays in force");
             }
         }
         if let Some(answer) = answer {
             // Whoever asked may have gone away meanwhile.
-            let _ = answer.send(reloaded.map_err(|error| format!("{error:#}")));
+            drop(answer.send(reloaded.map_err(|error| format!("{error:#}"))));
         }
     }
 }

@@ -5,8 +5,6 @@
 
 mod judge;
 mod settle;
-#[cfg(test)]
-pub(crate) mod tests;
 mod trails;
 mod usage;
 mod view;
@@ -160,11 +158,10 @@ impl Auditor {
         let old = std::mem::replace(&mut self.standards, standards);
         let before = std::mem::take(&mut self.judged);
         let mut changes = self.settle(&self.everything(), GONE, now);
-        for ((kind, id), judged) in before {
-            if !self.judged.contains_key(&(kind, id.clone())) {
-                self.judged.insert((kind, id.clone()), judged);
-                self.stop_judging(kind, &id, now, &mut changes);
-            }
+        let not_judged = before.into_iter().filter(|(subject, _)| !self.judged.contains_key(subject));
+        for (subject, judged) in not_judged.collect::<Vec<_>>() {
+            self.judged.insert(subject.clone(), judged);
+            self.stop_judging(subject.0, &subject.1, now, &mut changes);
         }
         (old, changes)
     }
@@ -298,3 +295,6 @@ impl RuleBook for RuleSet {
 fn position(rules: &RuleSet, name: &str) -> Option<usize> {
     rules.rules().binary_search_by(|rule| rule.name.as_str().cmp(name)).ok()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -235,7 +235,7 @@ fn a_set_that_lost_a_member_is_judged_anew() {
 }
 
 #[test]
-fn a_key_that_turns_out_to_be_aws_s_is_accused_no_more() {
+fn a_key_that_turns_out_to_be_managed_for_one_is_accused_no_more() {
     let mut auditor = auditor();
     let unread = KeySnapshot { metadata: gap("kms:DescribeKey"), ..key(KEY) };
     auditor.take(&sweep(vec![unread], 0));

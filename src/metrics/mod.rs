@@ -263,7 +263,7 @@ pub fn markdown() -> String {
     for spec in METRICS {
         let kind = format!("{:?}", spec.kind).to_lowercase();
         let labels = spec.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-        page.push_str(&format!("| `{}` | {kind} | {labels} | {} | {} |\n", spec.name, spec.help, spec.bound));
+        page.extend([format!("| `{}` | {kind} | {labels} | {} | {} |\n", spec.name, spec.help, spec.bound)]);
     }
     page
 }

@@ -132,12 +132,12 @@ async fn events_of_a_commit_that_failed_are_not_lost() {
     pipeline.store().meddle("ALTER TABLE outbox RENAME TO outbox_away").await;
     let mut batch = look_up(vec![disabling("e1", 1)], 2);
     pipeline.take(&mut batch).await.unwrap_err();
-    let detected = r#"keyward_detections_total{level="medium",rule="key-disabled"}"#;
-    assert_eq!(exposition(&pipeline, detected), "0", "nothing was detected yet");
+    let counted = exposition(&pipeline, r#"keyward_detections_total{level="medium",rule="key-disabled"}"#);
+    assert!(["", "0"].contains(&counted.as_str()), "nothing was detected yet: {counted}");
     pipeline.store().meddle("ALTER TABLE outbox_away RENAME TO outbox").await;
     let taken = pipeline.take(&mut batch).await.unwrap();
     assert_eq!(taken.changed_keys.len(), 1);
-    assert_eq!(exposition(&pipeline, detected), "1");
+    assert_eq!(exposition(&pipeline, r#"keyward_detections_total{level="medium",rule="key-disabled"}"#), "1");
     assert_in_step(&pipeline).await;
 }
 

@@ -38,47 +38,50 @@ impl Page<'_> {
             })
             .collect()
     }
+}
 
-    fn time(&self, time: &chrono::DateTime<chrono::Utc>) -> String {
-        time.format("%-d %B %Y, %H:%M:%S UTC").to_string()
-    }
+fn time(time: &chrono::DateTime<chrono::Utc>) -> String {
+    time.format("%-d %B %Y, %H:%M:%S UTC").to_string()
+}
 
-    fn short_time(&self, time: &chrono::DateTime<chrono::Utc>) -> String {
-        time.format("%Y-%m-%d %H:%M").to_string()
-    }
+fn short_time(time: &chrono::DateTime<chrono::Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M").to_string()
+}
 
-    fn class(&self, status: &ControlStatus) -> &'static str {
-        status_class(*status)
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+fn class(status: &ControlStatus) -> &'static str {
+    status_class(*status)
+}
 
-    fn cell(&self, cell: &Cell) -> &'static str {
-        match cell {
-            Cell::None => "",
-            Cell::Home => "●",
-            Cell::Replica => "○",
-            Cell::Outside => "✖",
-            Cell::Unread => "?",
-        }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+fn cell(cell: &Cell) -> &'static str {
+    match cell {
+        Cell::None => "",
+        Cell::Home => "●",
+        Cell::Replica => "○",
+        Cell::Outside => "✖",
+        Cell::Unread => "?",
     }
+}
 
-    fn cell_class(&self, cell: &Cell) -> &'static str {
-        match cell {
-            Cell::None => "none",
-            Cell::Home | Cell::Replica => "inside",
-            Cell::Outside => "outside",
-            Cell::Unread => "unread",
-        }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+fn cell_class(cell: &Cell) -> &'static str {
+    match cell {
+        Cell::None => "none",
+        Cell::Home | Cell::Replica => "inside",
+        Cell::Outside => "outside",
+        Cell::Unread => "unread",
     }
+}
 
-    fn evidence(&self, evidence: &serde_json::Value) -> String {
-        let Some(facts) = evidence.as_object() else { return evidence.to_string() };
-        facts.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join("; ")
-    }
+fn evidence(evidence: &serde_json::Value) -> String {
+    let Some(facts) = evidence.as_object() else { return evidence.to_string() };
+    facts.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join("; ")
+}
 
-    /// A key set's or key's name without what the table says elsewhere.
-    fn short(&self, id: &str) -> String {
-        id.rsplit_once('/').map_or(id, |(_, last)| last).to_owned()
-    }
+/// A key set's or key's name without what the table says elsewhere.
+fn short(id: &str) -> String {
+    id.rsplit_once('/').map_or(id, |(_, last)| last).to_owned()
 }
 
 fn status_class(status: ControlStatus) -> &'static str {

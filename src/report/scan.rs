@@ -1,6 +1,5 @@
 //! What one pass over the estate found: as a table for people, and as JSON, CSV and OCSF for programs.
 
-use std::fmt::Write as _;
 use std::io;
 
 use anstyle::{AnsiColor, Style};
@@ -212,11 +211,10 @@ impl<'a> Scan<'a> {
         for level in Level::ALL.into_iter().rev() {
             let count = self.findings.iter().filter(|found| found.finding.level == level).count();
             if count > 0 {
-                let _ = write!(text, ", {count} {level}");
+                text.extend([format!(", {count} {level}")]);
             }
         }
-        let _ = write!(
-            text,
+        text.extend([format!(
             "; {} verdicts on {} subjects: {} pass, {} fail, {} unknown, {} not applicable.",
             self.verdicts.len(),
             subjects.len(),
@@ -224,7 +222,7 @@ impl<'a> Scan<'a> {
             of(Outcome::Fail),
             of(Outcome::Unknown),
             of(Outcome::NotApplicable),
-        );
+        )]);
         text
     }
 

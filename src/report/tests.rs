@@ -76,7 +76,7 @@ fn the_page_says_what_the_report_says_and_escapes_it() {
         assert!(page.contains(&finding.id), "{}", finding.rule);
     }
     for heading in 1..=8 {
-        assert!(page.contains(&format!("\">{heading}. ")), "{heading}");
+        assert!(page.contains(&format!(">{heading}. ")), "{heading}");
     }
     assert_eq!(page.matches("<table").count(), page.matches("</table>").count());
     assert!(page.contains("1 of 3"));

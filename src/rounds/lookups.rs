@@ -85,7 +85,7 @@ impl Rounds {
         let mut ticks = interval(self.config.lookup.interval_secs);
         let mut state = LookupState::default();
         while self.tick(&mut ticks).await {
-            let round = self.look_up_once(&target, &targets, &mut state);
+            let round = Box::pin(self.look_up_once(&target, &targets, &mut state));
             match self.shutdown.clone().run_until_cancelled(round).await {
                 None => {
                     // What was handed over last may not have been taken; should the Region be wanted again,

@@ -144,7 +144,7 @@ mod tests {
         let stale = target("111122223333", "us-east-1");
         let before = [own.clone(), member.clone(), stale];
         let listed = discovery(&["111122223333"], &[&own]);
-        assert_eq!(wanted(&listed, &before), [own.clone()]);
+        assert_eq!(wanted(&listed, &before), std::slice::from_ref(&own));
         let gap = Gap { api: "organizations:ListAccounts".to_owned(), result: ReadingResult::Throttled };
         let unlisted = Discovery { organization: Observed::Unknown(gap), ..listed };
         assert_eq!(wanted(&unlisted, &before), [own, member], "its own Regions are as found");

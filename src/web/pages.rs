@@ -87,7 +87,7 @@ async fn overview(State(web): State<Web>) -> Page {
 #[template(path = "findings.html")]
 struct Findings {
     tab: &'static str,
-    findings: Vec<Finding>,
+    rows: Vec<Finding>,
     state: FindingState,
     total: usize,
     /// The first row shown, counted from 1.
@@ -99,16 +99,16 @@ struct Findings {
 async fn findings(State(web): State<Web>, Asked(filter): Asked<Filter>) -> Page {
     let found = filter.findings(&web);
     let (total, offset) = (found.len(), filter.offset());
-    let findings = filter.slice(ROWS_A_PAGE, found);
-    let next = offset + findings.len();
+    let rows = filter.slice(ROWS_A_PAGE, found);
+    let next = offset + rows.len();
     render(&Findings {
         tab: "findings",
         state: filter.state.unwrap_or(FindingState::Open),
         total,
         first: offset + 1,
         newer: (offset > 0).then(|| filter.query_from(offset.saturating_sub(ROWS_A_PAGE))),
-        older: (next < total && !findings.is_empty()).then(|| filter.query_from(next)),
-        findings,
+        older: (next < total && !rows.is_empty()).then(|| filter.query_from(next)),
+        rows,
     })
 }
 
@@ -147,15 +147,14 @@ struct KeySets {
     residency: Residency,
 }
 
-impl KeySets {
-    fn cell(&self, cell: &Cell) -> (&'static str, &'static str) {
-        match cell {
-            Cell::None => ("", "none"),
-            Cell::Home => ("●", "inside"),
-            Cell::Replica => ("○", "inside"),
-            Cell::Outside => ("✖", "outside"),
-            Cell::Unread => ("?", "unread"),
-        }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+fn cell(cell: &Cell) -> (&'static str, &'static str) {
+    match cell {
+        Cell::None => ("", "none"),
+        Cell::Home => ("●", "inside"),
+        Cell::Replica => ("○", "inside"),
+        Cell::Outside => ("✖", "outside"),
+        Cell::Unread => ("?", "unread"),
     }
 }
 

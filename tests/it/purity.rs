@@ -9,7 +9,7 @@ const ROOMS: [(&str, &[&str]); 6] = [
     ("src/facts", &["model", "jurisdiction", "config"]),
     ("src/rules", &["model", "facts"]),
     ("src/findings", &["model"]),
-    ("src/audit.rs", &["model", "jurisdiction", "config", "facts", "rules", "findings"]),
+    ("src/audit", &["model", "jurisdiction", "config", "facts", "rules", "findings"]),
 ];
 
 /// What no pure room may name.
