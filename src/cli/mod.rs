@@ -3,6 +3,7 @@
 pub mod config;
 #[cfg(feature = "sandbox")]
 mod demo;
+mod pages;
 mod report;
 pub mod rules;
 mod run;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
+
+pub use pages::generated_pages;
 
 /// How a command ended, as exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,20 +128,6 @@ fn start_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().try_init(),
     };
     Ok(())
-}
-
-/// The pages under `docs/` that are written from declarations in the code: their paths and texts.
-///
-/// # Errors
-///
-/// The built-in rules do not load.
-pub fn generated_pages() -> anyhow::Result<Vec<(&'static str, String)>> {
-    Ok(vec![
-        ("docs/configuration.md", crate::config::reference()),
-        ("docs/facts.md", crate::facts::catalogue::markdown()),
-        ("docs/metrics.md", crate::metrics::markdown()),
-        ("docs/rules.md", rules::markdown()?),
-    ])
 }
 
 #[cfg(test)]
