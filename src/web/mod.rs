@@ -9,9 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -52,6 +55,8 @@ pub(crate) enum WebError {
     BadRequest(String),
     /// The resource is there and does not take this method.
     NotAllowed,
+    /// A page of another site asks for a change.
+    OtherSite,
     /// It is our fault.
     Internal(anyhow::Error),
 }
@@ -67,6 +72,7 @@ impl IntoResponse for WebError {
         let (status, message) = match self {
             Self::NotFound(what) => (StatusCode::NOT_FOUND, what),
             Self::BadRequest(what) => (StatusCode::BAD_REQUEST, what),
+            Self::OtherSite => (StatusCode::FORBIDDEN, "not from a page of another site".to_owned()),
             Self::NotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "not by this method".to_owned()),
             Self::Internal(error) => {
                 tracing::error!(error = format!("{error:#}"), "a request failed");
@@ -95,12 +101,29 @@ fn router(web: Web) -> Router {
         .route("/-/reload", post(reload))
         .nest("/api/v1", api::router())
         .merge(pages::router())
+        .layer(from_fn(refuse_other_sites))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CompressionLayer::new())
         .layer(header(CONTENT_SECURITY_POLICY, CONTENT_POLICY))
         .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(CACHE_CONTROL, "no-store"))
         .with_state(web)
+}
+
+/// Refuses what a page of another site asks a visitor's browser to change here: browsers name the origin of
+/// such requests, and programs send none.
+async fn refuse_other_sites(request: Request, next: Next) -> Response {
+    if !request.method().is_safe() && is_of_another_site(request.headers()) {
+        return WebError::OtherSite.into_response();
+    }
+    next.run(request).await
+}
+
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(origin) = text(ORIGIN) else { return headers.contains_key(ORIGIN) };
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    text(HOST) != Some(host)
 }
 
 async fn exposition(State(web): State<Web>) -> Result<Response, WebError> {

@@ -70,8 +70,16 @@ impl Server {
 
 /// HTTP/1.0, so that the answer ends with the connection and comes in one piece.
 async fn ask(address: std::net::SocketAddr, method: &str, path: &str) -> Answer {
+    ask_with(address, method, path, "").await
+}
+
+/// With further header lines, each ended by CR LF.
+async fn ask_with(address: std::net::SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(format!("{method} {path} HTTP/1.0\r\nhost: test\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("{method} {path} HTTP/1.0\r\nhost: test\r\n{headers}\r\n").as_bytes())
+        .await
+        .unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -176,6 +184,19 @@ async fn a_detection_is_acknowledged_by_a_post_without_a_body() {
     let path = format!("/api/v1/findings/{id}/acknowledge");
     assert_eq!(server.ask("POST", &path).await.json()["finding"]["state"], "resolved");
     assert_eq!(server.ask("POST", &path).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing() {
+    let server = Server::start().await;
+    let found = server.get("/api/v1/findings?rule=key-disabled").await.json();
+    let path = format!("/api/v1/findings/{}/acknowledge", found["findings"][0]["finding"].as_str().unwrap());
+    for origin in ["http://elsewhere.example", "null", "http://test.elsewhere.example"] {
+        let headers = format!("origin: {origin}\r\n");
+        assert_eq!(ask_with(server.address, "POST", &path, &headers).await.status, 403, "{origin}");
+        assert_eq!(ask_with(server.address, "GET", "/findings", &headers).await.status, 200, "{origin}");
+    }
+    assert_eq!(ask_with(server.address, "POST", &path, "origin: http://test\r\n").await.status, 200);
 }
 
 #[tokio::test]
