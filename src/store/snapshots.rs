@@ -186,9 +186,9 @@ async fn write_chunk(
             None => begun.push((id, row)),
         }
     }
-    touch(transaction, kind, &seen_again).await?;
+    stamp(transaction, kind, "seen_at", &seen_again).await?;
     replace_document(transaction, kind, &moved).await?;
-    end(transaction, kind, &ended).await?;
+    stamp(transaction, kind, "valid_to", &ended).await?;
     begin(transaction, kind, &begun).await
 }
 
@@ -220,17 +220,19 @@ async fn current(
         .collect()
 }
 
-/// The same as before, seen again.
-async fn touch(
+/// Sets a time of the current snapshots to that of the new reading: `seen_at` of what is the same as before,
+/// `valid_to` of what held until something else was read.
+async fn stamp(
     transaction: &mut Transaction<'_, Any>,
     kind: &'static str,
+    field: &'static str,
     rows: &[(&String, &Row)],
 ) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
     let mut query = statement(format!(
-        "UPDATE snapshot SET seen_at = v.column2 FROM (VALUES {}) AS v
+        "UPDATE snapshot SET {field} = v.column2 FROM (VALUES {}) AS v
          WHERE kind = '{kind}' AND valid_to IS NULL AND id = v.column1",
         rows_of_placeholders(rows.len(), 2)
     ));
@@ -257,27 +259,6 @@ async fn replace_document(
     ));
     for &(id, row) in rows {
         query = query.bind(id.clone()).bind(row.read_at).bind(row.exact.clone()).bind(row.document.clone());
-    }
-    query.execute(&mut **transaction).await.about(WHAT)?;
-    Ok(())
-}
-
-/// What held until something else was read.
-async fn end(
-    transaction: &mut Transaction<'_, Any>,
-    kind: &'static str,
-    rows: &[(&String, &Row)],
-) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut query = statement(format!(
-        "UPDATE snapshot SET valid_to = v.column2 FROM (VALUES {}) AS v
-         WHERE kind = '{kind}' AND valid_to IS NULL AND id = v.column1",
-        rows_of_placeholders(rows.len(), 2)
-    ));
-    for &(id, row) in rows {
-        query = query.bind(id.clone()).bind(row.read_at);
     }
     query.execute(&mut **transaction).await.about(WHAT)?;
     Ok(())
