@@ -70,9 +70,9 @@ specs! {
     READINGS: Gauge "keyward_readings" ["account", "region", "api", "result"]
         "Calls in the latest reading of each API, by what came of them."; "accounts × Regions × APIs (about 20) × results (4)"
     READING_AGE: Gauge "keyward_reading_age_seconds" ["account", "region", "source"]
-        "Seconds since the last complete reading; since the start where there was none."; "accounts × Regions × sources (4)"
+        "Seconds since the last complete reading; since the start where there was none."; "accounts × Regions × sources (6)"
     EVENTS: Counter "keyward_events_total" ["source"]
-        "CloudTrail records taken in, without duplicates."; "sources (4)"
+        "CloudTrail records taken in, without duplicates."; "sources (6)"
     EVENTS_DUPLICATE: Counter "keyward_events_duplicate_total" []
         "CloudTrail records that had been taken in before."; "1"
     EVENTS_MALFORMED: Counter "keyward_events_malformed_total" []
@@ -92,7 +92,7 @@ specs! {
     AWS_REQUESTS: Counter "keyward_aws_requests_total" ["service", "operation", "result"]
         "Calls to AWS by what came of them (ok, denied, throttled, unreachable)."; "about 30 operations × 4"
     BATCH_SECONDS: Histogram "keyward_batch_seconds" ["source"]
-        "Seconds to judge and commit one batch."; "sources (4)"
+        "Seconds to judge and commit one batch."; "sources (6)"
     RULES_LOADED: Gauge "keyward_rules_loaded" []
         "Rules in force."; "1"
     RULES_LEFT_OUT: Gauge "keyward_rules_left_out" []
@@ -100,7 +100,7 @@ specs! {
     CONFIG_RELOAD: Gauge "keyward_config_last_reload_successful" []
         "1 if the configuration in force is the one on disk as last read; 0 if reading it anew failed."; "1"
     SOURCE_UP: Gauge "keyward_source_up" ["source"]
-        "1 if the source's last round brought anything, 0 if all of it failed; the readings tell of parts."; "sources (4)"
+        "1 if the source's last round brought anything, 0 if all of it failed; the readings tell of parts."; "sources (6)"
 }
 
 pub(crate) use state::as_f64;

@@ -19,11 +19,16 @@ pub enum SourceKind {
     Inventory,
     /// CloudTrail `LookupEvents`.
     Lookup,
+    /// Log files that an SQS queue announces, and events that it carries itself.
+    Queue,
+    /// Log files on disk or in a bucket.
+    Files,
 }
 
 impl SourceKind {
     /// Every source.
-    pub const ALL: [Self; 4] = [Self::Accounts, Self::Regions, Self::Inventory, Self::Lookup];
+    pub const ALL: [Self; 6] =
+        [Self::Accounts, Self::Regions, Self::Inventory, Self::Lookup, Self::Queue, Self::Files];
 
     /// The source's name, as in metrics.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +37,8 @@ impl SourceKind {
             Self::Regions => "regions",
             Self::Inventory => "inventory",
             Self::Lookup => "lookup",
+            Self::Queue => "queue",
+            Self::Files => "files",
         }
     }
 }
