@@ -3,6 +3,7 @@
 //! Everything here is a function of the batches taken so far and of the time that each of them bears; the
 //! same batches in the same order give the same changes. Nothing is read, written or sent from here.
 
+mod events;
 mod judge;
 mod settle;
 mod trails;
@@ -23,6 +24,7 @@ use crate::model::{
     FindingState, KeyArn, KeySnapshot, Outcome, Subject, SubjectKind, Transition,
 };
 use crate::rules::RuleSet;
+pub use events::Detected;
 use settle::{GONE, NO_LONGER_AUDITED};
 
 /// What the audit judges by; replaced as a whole when the configuration is read anew.
@@ -35,7 +37,7 @@ pub struct Standards {
     /// What the organization has decided.
     pub policy: AuditPolicy,
     /// The rules in force.
-    pub rules: RuleSet,
+    pub rules: Arc<RuleSet>,
     /// Who may violate which rule, until when.
     pub exceptions: Exceptions,
     /// How Keyward's own calls are told from others.
@@ -73,6 +75,7 @@ pub struct Auditor {
     /// Ids of posture findings, of any state, by the subject that they are about. Detections are not among
     /// them: their subject is the newest event, and nothing is settled against it.
     by_subject: BTreeMap<(SubjectKind, String), BTreeSet<String>>,
+    version: u64,
 }
 
 impl Auditor {
@@ -85,6 +88,7 @@ impl Auditor {
             judged: BTreeMap::new(),
             findings: BTreeMap::new(),
             by_subject: BTreeMap::new(),
+            version: 0,
         }
     }
 
@@ -141,6 +145,7 @@ impl Auditor {
     }
 
     fn take_up(&mut self, kept: Kept) {
+        self.version += 1;
         for key in kept.keys {
             self.estate.put_key(key);
         }
@@ -156,6 +161,7 @@ impl Auditor {
     /// the old standards back beside what changes, for whoever cannot store that.
     pub fn replace_standards(&mut self, standards: Standards, now: DateTime<Utc>) -> (Standards, Changes) {
         let old = std::mem::replace(&mut self.standards, standards);
+        self.version += 1;
         let before = std::mem::take(&mut self.judged);
         let mut changes = self.settle(&self.everything(), GONE, now);
         let not_judged = before.into_iter().filter(|(subject, _)| !self.judged.contains_key(subject));
@@ -168,16 +174,19 @@ impl Auditor {
 
     /// Puts standards in force without judging by them; [`Self::go_back`] has to follow.
     pub fn set_standards(&mut self, standards: Standards) {
+        self.version += 1;
         self.standards = standards;
     }
 
     /// Sets which accounts are one's own.
     pub fn set_scope(&mut self, scope: AccountScope) {
+        self.version += 1;
         self.scope = scope;
     }
 
     /// What follows from a batch. Its events have to be free of those taken before.
     pub fn take(&mut self, batch: &Batch) -> Changes {
+        self.version += 1;
         let touched = self.estate.apply(batch);
         let mut changes = self.settle(&touched, GONE, batch.read_at);
         self.take_events(&batch.events, batch.read_at, &mut changes);
@@ -187,6 +196,7 @@ impl Auditor {
     /// What follows when account-Regions are audited no more: their keys leave the estate, and what was found
     /// there ends.
     pub fn forget_places(&mut self, places: &BTreeSet<Place>, now: DateTime<Utc>) -> Changes {
+        self.version += 1;
         let touched = self.estate.forget(places);
         let mut changes = self.settle(&touched, NO_LONGER_AUDITED, now);
         for (account, region) in places {

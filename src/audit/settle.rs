@@ -7,10 +7,9 @@ use chrono::{DateTime, Utc};
 use super::Auditor;
 use super::judge::shown_trail;
 use crate::facts::Touched;
-use crate::findings::{self, Detection};
+use crate::findings;
 use crate::model::{
-    Changes, EventRecord, Finding, FindingState, KeyArn, KeySetId, Observed, Outcome, SubjectKind,
-    SubjectVerdicts, Verdict,
+    Changes, FindingState, KeyArn, KeySetId, Observed, SubjectKind, SubjectVerdicts,
 };
 
 /// Why the findings of a subject end that a complete reading does not show.
@@ -115,45 +114,6 @@ impl Auditor {
             Some(home) => is_read(&home.trails),
             None => self.estate.regions().all(|place| is_read(&place.trails)),
         }
-    }
-
-    pub(super) fn take_events(&mut self, events: &[EventRecord], now: DateTime<Utc>, changes: &mut Changes) {
-        let detected = self.detect(events, now);
-        let detections: Vec<Detection<'_>> =
-            detected.iter().map(|(verdict, event)| Detection { verdict, event }).collect();
-        let ids: BTreeSet<String> = detected.iter().map(|(verdict, _)| findings::id_of(verdict)).collect();
-        let previous: Vec<Finding> = ids.iter().filter_map(|id| self.findings.get(id)).cloned().collect();
-        let standards = &self.standards;
-        let found = findings::detect(&detections, &standards.rules, &previous, &standards.exceptions, now);
-        for change in &found {
-            let finding = &change.finding;
-            let before = self.findings.get(&finding.id).map_or(0, |finding| finding.event_count);
-            let calls = changes.detected.entry((finding.rule.clone(), finding.level)).or_default();
-            *calls += finding.event_count.saturating_sub(before);
-        }
-        self.keep_changed(&found);
-        changes.findings.extend(found);
-    }
-
-    /// The events that violate a rule, with what it says of them.
-    fn detect<'a>(&self, events: &'a [EventRecord], now: DateTime<Utc>) -> Vec<(Verdict, &'a EventRecord)> {
-        let rules = &self.standards.rules;
-        let mut detected = Vec::new();
-        for event in events.iter().filter(|event| rules.wants(event.source(), event.name())) {
-            for verdict in rules.detect(&self.event_facts(event, now), event) {
-                match verdict.outcome {
-                    Outcome::Fail => detected.push((verdict, event)),
-                    Outcome::Unknown => tracing::info!(
-                        rule = verdict.rule,
-                        event = event.id(),
-                        reasons = verdict.reasons.join("; "),
-                        "it could not be told whether an event is a violation"
-                    ),
-                    Outcome::Pass | Outcome::NotApplicable => {}
-                }
-            }
-        }
-        detected
     }
 }
 

@@ -16,6 +16,16 @@ impl Auditor {
         &self.standards
     }
 
+    /// A number that changes with everything that facts about events hang on: estate, standards, scope.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether a key is not known, and may become so: its Region of its account is audited.
+    pub fn may_become_known(&self, arn: &KeyArn) -> bool {
+        self.estate.key(arn).is_none() && self.estate.region(&arn.account, &arn.region).is_some()
+    }
+
     /// What is known of the estate.
     pub fn estate(&self) -> &Estate {
         &self.estate

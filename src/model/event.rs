@@ -30,6 +30,11 @@ impl EventRecord {
         Ok(Self { record, time })
     }
 
+    /// The whole record, given away.
+    pub fn into_record(self) -> Value {
+        self.record
+    }
+
     /// The whole record.
     pub fn record(&self) -> &Value {
         &self.record

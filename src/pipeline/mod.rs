@@ -1,28 +1,30 @@
 //! The one way from a batch to the store: drop what was seen, judge, decide what to say, commit once.
 
 mod count;
+mod harvest;
 mod say;
+mod take;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
 
-use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use crate::audit::{Auditor, Kept, Standards};
 use crate::clock;
 use crate::facts::{AccountScope, Place};
 use crate::metrics::Metrics;
-use crate::model::{
-    AccountId, Batch, Changes, EventRecord, Fact, Finding, KeyArn, Reading, ReadingResult, Region, SourceKind,
-};
+use crate::harvest::Memo;
+use crate::model::{AccountId, Batch, Changes, Finding, Reading, ReadingResult, Region, SourceKind};
 use crate::notify::Notifier;
-use crate::store::{Commit, FindingFilter, Retention, Store, StoreError};
+use crate::store::{FindingFilter, Retention, Store, StoreError};
+pub use take::{DetectedEvent, Parcel, Taken};
+use turn::{Apply, Turn, finish};
 
 /// Under which name the store keeps which accounts are one's own.
 pub const SCOPE: &str = "scope";
@@ -40,27 +42,12 @@ pub struct Pipeline {
     started: DateTime<Utc>,
     /// Held from judging to the commit, so that the audit never runs ahead by more than one batch.
     turn: Mutex<Turn>,
-}
-
-/// Who holds it is the only one to change the audit.
-#[derive(Debug, Default)]
-struct Turn {
-    /// The audit may be ahead of the store: a commit failed, or was given up midway. The next turn begins with
-    /// what is stored.
-    is_ahead: bool,
+    /// What the readers of log files have found out about the estate.
+    memos: std::sync::Mutex<Vec<Memo>>,
 }
 
 /// What is read as one: an account, a Region of it, by a source.
 pub type ReadPlace = (AccountId, Region, SourceKind);
-
-/// What a batch asks for beyond being stored.
-#[derive(Debug, Default)]
-pub struct Taken {
-    /// Keys that an event has changed.
-    pub changed_keys: BTreeSet<KeyArn>,
-    /// Accounts whose trails an event has changed.
-    pub changed_trails: BTreeSet<AccountId>,
-}
 
 impl Pipeline {
     /// A pipeline into `store`.
@@ -73,6 +60,7 @@ impl Pipeline {
             completed: std::sync::Mutex::default(),
             started: clock::now(),
             turn: Mutex::default(),
+            memos: std::sync::Mutex::default(),
         };
         pipeline.show_counters();
         pipeline
@@ -103,49 +91,19 @@ impl Pipeline {
         Ok(self.store.readings().await?.into_iter().map(|stored| stored.reading).collect())
     }
 
-    /// Judges a batch and commits it with everything that follows from it.
-    ///
-    /// # Errors
-    ///
-    /// The store failed; nothing of the batch was taken then, and it may be given again.
-    pub async fn take(&self, batch: &mut Batch) -> anyhow::Result<Taken> {
-        let mut turn = self.turn().await?;
-        let started = Instant::now();
-        let seen = self.drop_seen(batch).await?;
-        self.auditor().carry_last_usage(batch);
-        turn.is_ahead = true;
-        let changes = off_the_reactor(|| self.auditor_mut().take(batch));
-        let committed = self.commit(batch, changes).await;
-        match committed.with_context(|| format!("batch {} was not stored", batch.id)) {
-            Ok(Commit::Fresh) => {
-                turn.is_ahead = false;
-                self.note_completed(batch);
-                self.count_batch(batch, seen.len(), started.elapsed().as_secs_f64());
-                Ok(taken(&self.auditor(), &batch.events, batch.read_at))
-            }
-            Ok(Commit::Repeated) => {
-                self.go_back(&mut turn).await?;
-                // An earlier try was stored, and whoever gave the batch was told that it had failed.
-                Ok(taken(&self.auditor(), &seen, batch.read_at))
-            }
-            Err(error) => Err(self.after_failure(turn, error).await),
-        }
-    }
-
-    /// Lets time pass: detections age out, exceptions end, reminders become due.
+    /// Lets time pass: detections age out, exceptions end, reminders become due; what other instances stored is
+    /// taken up.
     ///
     /// # Errors
     ///
     /// The store failed.
     pub async fn tick(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
-        let mut turn = self.turn().await?;
         let days = i64::try_from(self.notifier.alerts.detection_max_age_days).unwrap_or(i64::MAX);
         let max_age = TimeDelta::try_days(days).unwrap_or(TimeDelta::MAX);
+        let (mut turn, writing) = self.begin().await?;
         turn.is_ahead = true;
         let changes = self.auditor_mut().tick(now, max_age);
-        self.apply(turn, changes, now).await?;
-        let reminders = Changes { outbox: self.what_still_stands(now).await?, ..Changes::default() };
-        Ok(self.store.apply(&reminders, now).await?)
+        self.apply(turn, writing, changes, Apply { now, reminders: true }).await
     }
 
     /// Removes what is older than its retention.
@@ -154,8 +112,11 @@ impl Pipeline {
     ///
     /// The store failed.
     pub async fn prune(&self, now: DateTime<Utc>, retention: Retention) -> anyhow::Result<()> {
-        let _turn = self.turn().await?;
-        self.store.prune(now, retention).await?;
+        let (mut turn, mut writing) = self.begin().await?;
+        writing.prune(now, retention).await?;
+        let number = writing.turn();
+        writing.commit().await?;
+        turn.stored(number);
         self.auditor_mut().forget_resolved(now - retention.history);
         Ok(())
     }
@@ -166,13 +127,13 @@ impl Pipeline {
     ///
     /// The store failed; the old standards are still in force then.
     pub async fn replace_standards(&self, standards: Standards, now: DateTime<Utc>) -> anyhow::Result<()> {
-        let mut turn = self.turn().await?;
+        let (mut turn, mut writing) = self.begin().await?;
         turn.is_ahead = true;
         let (old, changes) = off_the_reactor(|| self.auditor_mut().replace_standards(standards, now));
-        let stored = self.store_changes(changes, now).await;
-        match stored {
-            Ok(()) => {
-                turn.is_ahead = false;
+        let stored = self.write_changes(&mut writing, changes, Apply { now, reminders: false }).await;
+        match finish(writing, stored).await {
+            Ok(number) => {
+                turn.stored(number);
                 self.show_counters();
                 Ok(())
             }
@@ -197,10 +158,10 @@ impl Pipeline {
         if places.is_empty() {
             return Ok(());
         }
-        let mut turn = self.turn().await?;
+        let (mut turn, writing) = self.begin().await?;
         turn.is_ahead = true;
         let changes = off_the_reactor(|| self.auditor_mut().forget_places(places, now));
-        self.apply(turn, changes, now).await?;
+        self.apply(turn, writing, changes, Apply { now, reminders: false }).await?;
         let mut completed = self.completed.lock().unwrap_or_else(PoisonError::into_inner);
         completed.retain(|(account, region, _), _| !places.contains(&(account.clone(), region.clone())));
         Ok(())
@@ -212,12 +173,12 @@ impl Pipeline {
     ///
     /// The store failed.
     pub async fn acknowledge(&self, id: &str, now: DateTime<Utc>) -> anyhow::Result<Option<Finding>> {
-        let mut turn = self.turn().await?;
+        let (mut turn, writing) = self.begin().await?;
         let Some(change) = self.auditor_mut().acknowledge(id, now) else { return Ok(None) };
         turn.is_ahead = true;
         let finding = change.finding.clone();
         let changes = Changes { findings: vec![change], ..Changes::default() };
-        self.apply(turn, changes, now).await?;
+        self.apply(turn, writing, changes, Apply { now, reminders: false }).await?;
         Ok(Some(finding))
     }
 
@@ -253,78 +214,6 @@ impl Pipeline {
             completed.insert(place, Some(batch.read_at));
         }
     }
-
-    /// Waits for the turn. If the audit may be ahead of the store, it first takes up what is stored.
-    async fn turn(&self) -> anyhow::Result<MutexGuard<'_, Turn>> {
-        let mut turn = self.turn.lock().await;
-        if turn.is_ahead {
-            self.go_back(&mut turn).await?;
-        }
-        Ok(turn)
-    }
-
-    async fn go_back(&self, turn: &mut Turn) -> anyhow::Result<()> {
-        let kept = kept(&self.store).await.context("the stored state could not be read again")?;
-        off_the_reactor(|| self.auditor_mut().go_back(kept, clock::now()));
-        turn.is_ahead = false;
-        Ok(())
-    }
-
-    /// Takes up the stored state again after a commit failed; where even that fails, the next turn does.
-    async fn after_failure(&self, mut turn: MutexGuard<'_, Turn>, error: anyhow::Error) -> anyhow::Error {
-        if let Err(second) = self.go_back(&mut turn).await {
-            tracing::warn!(error = format!("{second:#}"), "what is shown may be ahead of what is stored");
-        }
-        error
-    }
-
-    /// Takes the events out that a committed batch has brought, and gives them back; so it does with second
-    /// records of one event in the same batch.
-    async fn drop_seen(&self, batch: &mut Batch) -> anyhow::Result<Vec<EventRecord>> {
-        if batch.events.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<String> = batch.events.iter().map(|event| event.id().to_owned()).collect();
-        let mut unseen = self.store.unseen(&ids).await?;
-        let events = std::mem::take(&mut batch.events);
-        let (fresh, seen) = events.into_iter().partition(|event| unseen.remove(event.id()));
-        batch.events = fresh;
-        Ok(seen)
-    }
-
-    async fn commit(&self, batch: &Batch, mut changes: Changes) -> Result<Commit, StoreError> {
-        changes.outbox = self.what_to_say(&changes).await?;
-        changes.outbox.extend(self.what_is_lost(&batch.readings).await?);
-        let committed = self.store.commit(batch, &changes).await?;
-        if committed == Commit::Fresh {
-            self.count_detections(&changes);
-        }
-        Ok(committed)
-    }
-
-    /// Stores what follows from time or from a word, not from a batch.
-    async fn apply(
-        &self,
-        mut turn: MutexGuard<'_, Turn>,
-        changes: Changes,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<()> {
-        match self.store_changes(changes, now).await {
-            Ok(()) => {
-                turn.is_ahead = false;
-                Ok(())
-            }
-            Err(error) => Err(self.after_failure(turn, error).await),
-        }
-    }
-
-    async fn store_changes(&self, mut changes: Changes, now: DateTime<Utc>) -> anyhow::Result<()> {
-        let stored = async {
-            changes.outbox = self.what_to_say(&changes).await?;
-            self.store.apply(&changes, now).await
-        };
-        stored.await.context("the changes were not stored")
-    }
 }
 
 /// Runs what keeps a processor busy without holding up other tasks, where the runtime has threads for that.
@@ -333,28 +222,6 @@ fn off_the_reactor<T>(work: impl FnOnce() -> T) -> T {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
         _ => work(),
     }
-}
-
-/// What events ask to be read again.
-fn taken(auditor: &Auditor, events: &[EventRecord], now: DateTime<Utc>) -> Taken {
-    let changed_trails = events.iter().flat_map(|event| auditor.accounts_of_changed_trail(event)).collect();
-    Taken { changed_keys: changed_keys(auditor, events, now), changed_trails }
-}
-
-/// The keys that events have changed.
-fn changed_keys(auditor: &Auditor, events: &[EventRecord], now: DateTime<Utc>) -> BTreeSet<KeyArn> {
-    let is_write =
-        |event: &&EventRecord| event.record().get("readOnly") != Some(&serde_json::Value::Bool(true));
-    let key = |event: &EventRecord| {
-        let facts = auditor.event_facts(event, now);
-        let is_change = facts.root.at("event.changed_key") == Some(&Fact::Bool(true));
-        let arn = facts.root.at("event.key_arn").filter(|_| is_change);
-        match arn {
-            Some(Fact::Text(arn)) => arn.parse().ok(),
-            _ => None,
-        }
-    };
-    events.iter().filter(is_write).filter_map(key).collect()
 }
 
 /// What the store has kept of the audit.

@@ -6,27 +6,39 @@ use super::Pipeline;
 use crate::clock;
 use crate::model::{Changes, Finding, FindingState, OutboxRow, Reading, ReadingResult};
 use crate::notify::Notifier;
-use crate::store::StoreError;
+use crate::store::{StoreError, Writing};
 
 impl Pipeline {
-    pub(super) async fn what_to_say(&self, changes: &Changes) -> Result<Vec<OutboxRow>, StoreError> {
+    pub(super) async fn what_to_say(
+        &self,
+        writing: &mut Writing,
+        changes: &Changes,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
         let ids: Vec<String> = changes.findings.iter().map(|change| change.finding.id.clone()).collect();
-        let said = self.store.last_said(&ids).await?;
+        let said = writing.last_said(&ids).await?;
         let auditor = self.auditor();
         let exceptions = &auditor.standards().exceptions;
         Ok(self.notifier.about_changes(&changes.findings, exceptions, &said, clock::now()))
     }
 
-    pub(super) async fn what_is_lost(&self, readings: &[Reading]) -> Result<Vec<OutboxRow>, StoreError> {
+    pub(super) async fn what_is_lost(
+        &self,
+        writing: &mut Writing,
+        readings: &[Reading],
+    ) -> Result<Vec<OutboxRow>, StoreError> {
         if readings.iter().all(|reading| reading.result == ReadingResult::Ok) {
             return Ok(Vec::new());
         }
-        let before = self.store.readings().await?;
-        let said = self.store.last_said(&Notifier::coverage_subjects(readings)).await?;
+        let before = writing.readings().await?;
+        let said = writing.last_said(&Notifier::coverage_subjects(readings)).await?;
         Ok(self.notifier.about_coverage(&before, readings, &said, clock::now()))
     }
 
-    pub(super) async fn what_still_stands(&self, now: DateTime<Utc>) -> Result<Vec<OutboxRow>, StoreError> {
+    pub(super) async fn what_still_stands(
+        &self,
+        writing: &mut Writing,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
         let standing: Vec<Finding> = self
             .auditor()
             .findings()
@@ -34,7 +46,7 @@ impl Pipeline {
             .cloned()
             .collect();
         let ids: Vec<String> = standing.iter().map(|finding| finding.id.clone()).collect();
-        let said = self.store.last_said(&ids).await?;
+        let said = writing.last_said(&ids).await?;
         let auditor = self.auditor();
         Ok(self.notifier.about_standing(&standing, &auditor.standards().exceptions, &said, now))
     }

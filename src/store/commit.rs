@@ -1,101 +1,142 @@
-//! The one write path.
+//! The one write path: a transaction that reads what it builds upon.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Any, Transaction};
+use sqlx::{Any, Row as _, Transaction};
 
+use super::outbox::LastSaid;
 use super::sql::{About, micros};
-use super::{Result, Store, coverage, findings, outbox, snapshots, verdicts};
-use crate::model::{Batch, Changes};
+use super::{Result, Store, StoredReading, coverage, findings, outbox, snapshots, verdicts};
+use crate::model::{Batch, Changes, Cursor, Finding, Reading, Snapshot, SourceKind};
 
-/// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Commit {
-    /// It is in the store now, with everything that follows from it.
-    Fresh,
-    /// It was there already; nothing was changed.
-    Repeated,
+/// A transaction that is the only one to write until it ends, so that what it reads is what it builds upon.
+///
+/// Everything of it is written by [`Writing::commit`], or nothing: neither when it is dropped midway.
+pub struct Writing {
+    transaction: Transaction<'static, Any>,
+    turn: i64,
 }
 
-impl Store {
-    /// Writes a batch and what follows from it, all or nothing, even when the future is dropped midway.
-    ///
-    /// # Errors
-    /// When the database does not take it; the batch may then be committed again.
-    pub async fn commit(&self, batch: &Batch, changes: &Changes) -> Result<Commit> {
-        let mut transaction = self.write_transaction().await?;
-        if !mark(&mut transaction, batch).await? {
-            return Ok(Commit::Repeated);
-        }
-        write(&mut transaction, batch, changes).await?;
-        transaction.commit().await.about("a batch")?;
-        Ok(Commit::Fresh)
+impl std::fmt::Debug for Writing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writing").field("turn", &self.turn).finish_non_exhaustive()
     }
 }
 
 impl Store {
-    /// Writes what follows from the passing of time or from a person's word, without a batch: detections that
-    /// aged out or were acknowledged, exceptions that ended, reminders, places that are audited no more.
+    /// Waits for whoever is writing, and begins to write. SQLite takes the write lock with the first statement,
+    /// where waiting is possible, and not in the middle, where it is not.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or the other writer takes too long.
+    pub async fn begin(&self) -> Result<Writing> {
+        const WHAT: &str = "a transaction";
+        let mut transaction = self.pool.begin().await.about(WHAT)?;
+        let row = sqlx::query("UPDATE writer SET turn = turn + 1 WHERE id = 1 RETURNING turn")
+            .fetch_one(&mut *transaction)
+            .await
+            .about(WHAT)?;
+        let turn = row.try_get(0).about(WHAT)?;
+        Ok(Writing { transaction, turn })
+    }
+}
+
+impl Writing {
+    /// The number of this transaction among all that wrote to the store, by whichever instance: one more than
+    /// the last one's if nobody wrote in between. It counts once it is committed.
+    pub fn turn(&self) -> i64 {
+        self.turn
+    }
+
+    /// Marks an input as processed; false if it was, and then nothing of it may be written again.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn mark(&mut self, input: &str, source: SourceKind, read_at: DateTime<Utc>) -> Result<bool> {
+        let marked = sqlx::query(
+            "INSERT INTO batch (id, source, read_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(input.to_owned())
+        .bind(source.as_str())
+        .bind(micros(read_at))
+        .execute(&mut *self.transaction)
+        .await
+        .about("a batch")?;
+        Ok(marked.rows_affected() == 1)
+    }
+
+    /// The findings of these ids that there are, ordered by id.
+    ///
+    /// # Errors
+    /// When the database does not give them.
+    pub async fn findings_by_id(&mut self, ids: &[String]) -> Result<Vec<Finding>> {
+        findings::by_id(&mut self.transaction, ids).await
+    }
+
+    /// When each thing was last said to each topic about each of these.
+    ///
+    /// # Errors
+    /// When the database does not give it.
+    pub async fn last_said(&mut self, abouts: &[String]) -> Result<Vec<LastSaid>> {
+        outbox::last_said(&mut self.transaction, abouts).await
+    }
+
+    /// The latest reading of each (account, Region, API).
+    ///
+    /// # Errors
+    /// When the database does not give them.
+    pub async fn readings(&mut self) -> Result<Vec<StoredReading>> {
+        coverage::readings(&mut self.transaction).await
+    }
+
+    /// Writes what was seen of keys and Regions.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn snapshots(&mut self, seen: &[Snapshot]) -> Result<()> {
+        snapshots::write(&mut self.transaction, seen).await
+    }
+
+    /// Writes what follows from a batch, from the passing of time or from a person's word.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn changes(&mut self, changes: &Changes, at: DateTime<Utc>) -> Result<()> {
+        let transaction = &mut self.transaction;
+        snapshots::close(transaction, &changes.gone, at).await?;
+        coverage::forget(transaction, &changes.gone).await?;
+        verdicts::write(transaction, &changes.verdicts, at).await?;
+        verdicts::remove(transaction, &changes.gone).await?;
+        findings::write(transaction, &changes.findings, at).await?;
+        outbox::write(transaction, &changes.outbox, at).await
+    }
+
+    /// Writes what was attempted, and where the source goes on.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn coverage(&mut self, readings: &[Reading], cursor: Option<&Cursor>) -> Result<()> {
+        coverage::write_readings(&mut self.transaction, readings).await?;
+        coverage::write_cursor(&mut self.transaction, cursor).await
+    }
+
+    /// The transaction itself, for the store's other files.
+    pub(super) fn transaction(&mut self) -> &mut Transaction<'static, Any> {
+        &mut self.transaction
+    }
+
+    /// Ends the transaction; from now on everybody sees what it wrote.
     ///
     /// # Errors
     /// When the database does not take it; nothing of it was written then.
-    pub async fn apply(&self, changes: &Changes, now: DateTime<Utc>) -> Result<()> {
-        let mut transaction = self.write_transaction().await?;
-        write_changes(&mut transaction, changes, now).await?;
-        transaction.commit().await.about("changes")
-    }
-
-    /// A transaction that is the only one to write until it ends. SQLite takes the write lock with the first
-    /// statement, where waiting is possible, and not in the middle, where it is not.
-    pub(super) async fn write_transaction(&self) -> Result<Transaction<'static, Any>> {
-        let mut transaction = self.pool.begin().await.about("a transaction")?;
-        sqlx::query("UPDATE writer SET turn = turn + 1 WHERE id = 1")
-            .execute(&mut *transaction)
-            .await
-            .about("a transaction")?;
-        Ok(transaction)
+    pub async fn commit(self) -> Result<()> {
+        self.transaction.commit().await.about("a batch")
     }
 }
 
-/// Marks the batch as processed; false if it was.
-async fn mark(transaction: &mut Transaction<'_, Any>, batch: &Batch) -> Result<bool> {
-    // Whoever names batches by time alone must not lose the one of another Region.
+/// The name under which a batch is marked as processed. Whoever names batches by time alone must not lose the
+/// one of another Region.
+pub fn mark_of(batch: &Batch) -> String {
     let account = batch.account.as_ref().map_or("", |account| account.as_str());
     let region = batch.region.as_ref().map_or("", |region| region.as_str());
-    let id = format!("{}/{account}/{region}/{}", batch.source, batch.id);
-    let marked = sqlx::query(
-        "INSERT INTO batch (id, source, read_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(id)
-    .bind(batch.source.as_str())
-    .bind(micros(batch.read_at))
-    .execute(&mut **transaction)
-    .await
-    .about("a batch")?;
-    Ok(marked.rows_affected() == 1)
-}
-
-/// Everything but the mark.
-pub(super) async fn write(
-    transaction: &mut Transaction<'_, Any>,
-    batch: &Batch,
-    changes: &Changes,
-) -> Result<()> {
-    snapshots::write(transaction, &batch.snapshots).await?;
-    coverage::write_events(transaction, &batch.events, batch.read_at).await?;
-    write_changes(transaction, changes, batch.read_at).await?;
-    coverage::write_readings(transaction, &batch.readings).await?;
-    coverage::write_cursor(transaction, batch.cursor.as_ref()).await
-}
-
-async fn write_changes(
-    transaction: &mut Transaction<'_, Any>,
-    changes: &Changes,
-    at: DateTime<Utc>,
-) -> Result<()> {
-    snapshots::close(transaction, &changes.gone, at).await?;
-    coverage::forget(transaction, &changes.gone).await?;
-    verdicts::write(transaction, &changes.verdicts, at).await?;
-    verdicts::remove(transaction, &changes.gone).await?;
-    findings::write(transaction, &changes.findings, at).await?;
-    outbox::write(transaction, &changes.outbox, at).await
+    format!("{}/{account}/{region}/{}", batch.source, batch.id)
 }

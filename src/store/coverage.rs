@@ -1,19 +1,18 @@
-//! What was read, which events were seen, and how far each source has come.
+//! What was read, and how far each source has come.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Any, Transaction};
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyConnection, Transaction};
 
 use super::sql::{
-    About, ROWS, column, count, from_name, micros, placeholders, rows_of_placeholders, statement, time,
-    uncount,
+    About, ROWS, column, count, from_name, micros, rows_of_placeholders, statement, time, uncount,
 };
 use super::{Result, Store, StoreError};
-use crate::model::{Cursor, EventRecord, Reading, SubjectKind};
+use crate::model::{Cursor, Reading, SubjectKind};
 
 const READINGS: &str = "readings";
-const EVENTS: &str = "events";
 const CURSORS: &str = "cursors";
 
 /// The latest reading of one (account, Region, API).
@@ -28,50 +27,8 @@ pub struct StoredReading {
 impl Store {
     /// The latest reading of each (account, Region, API), ordered by these.
     pub async fn readings(&self) -> Result<Vec<StoredReading>> {
-        let rows = sqlx::query(
-            "SELECT account, region, api, result, at, since, attempts, failed, detail FROM reading
-             ORDER BY account, region, api",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .about(READINGS)?;
-        rows.iter()
-            .map(|row| {
-                let region: String = column(row, 1, READINGS)?;
-                let wrong = |error: crate::model::IdError| StoreError::Corrupt {
-                    what: READINGS,
-                    problem: error.to_string(),
-                };
-                let reading = Reading {
-                    account: column::<String, _>(row, 0, READINGS)?.parse().map_err(wrong)?,
-                    region: if region.is_empty() { None } else { Some(region.parse().map_err(wrong)?) },
-                    api: column(row, 2, READINGS)?,
-                    result: from_name(column(row, 3, READINGS)?, READINGS)?,
-                    at: time(column(row, 4, READINGS)?),
-                    attempts: uncount(column(row, 6, READINGS)?),
-                    failed: uncount(column(row, 7, READINGS)?),
-                    detail: column(row, 8, READINGS)?,
-                };
-                Ok(StoredReading { reading, since: time(column(row, 5, READINGS)?) })
-            })
-            .collect()
-    }
-
-    /// Those of the event ids that no committed batch has brought yet.
-    pub async fn unseen(&self, ids: &[String]) -> Result<BTreeSet<String>> {
-        let mut unseen: BTreeSet<String> = ids.iter().cloned().collect();
-        let wanted: Vec<String> = unseen.iter().cloned().collect();
-        for chunk in wanted.chunks(ROWS) {
-            let list = placeholders(1, chunk.len());
-            let mut query = statement(format!("SELECT id FROM event_seen WHERE id IN ({list})"));
-            for id in chunk {
-                query = query.bind(id.clone());
-            }
-            for row in &query.fetch_all(&self.pool).await.about(EVENTS)? {
-                unseen.remove(column::<&str, _>(row, 0, EVENTS)?);
-            }
-        }
-        Ok(unseen)
+        let mut connection = self.pool.acquire().await.about(READINGS)?;
+        readings(&mut connection).await
     }
 
     /// How far a source had come with its last committed batch.
@@ -95,24 +52,33 @@ impl Store {
     }
 }
 
-pub(super) async fn write_events(
-    transaction: &mut Transaction<'_, Any>,
-    events: &[EventRecord],
-    seen_at: DateTime<Utc>,
-) -> Result<()> {
-    let by_id: BTreeMap<&str, &EventRecord> = events.iter().map(|event| (event.id(), event)).collect();
-    let events: Vec<_> = by_id.into_iter().collect();
-    for chunk in events.chunks(ROWS) {
-        let mut query = statement(format!(
-            "INSERT INTO event_seen (id, at, seen_at) VALUES {} ON CONFLICT (id) DO NOTHING",
-            rows_of_placeholders(chunk.len(), 3)
-        ));
-        for (id, event) in chunk {
-            query = query.bind((*id).to_owned()).bind(micros(event.time())).bind(micros(seen_at));
-        }
-        query.execute(&mut **transaction).await.about(EVENTS)?;
-    }
-    Ok(())
+/// The latest reading of each (account, Region, API), ordered by these.
+pub(super) async fn readings(connection: &mut AnyConnection) -> Result<Vec<StoredReading>> {
+    let rows = sqlx::query(
+        "SELECT account, region, api, result, at, since, attempts, failed, detail FROM reading
+         ORDER BY account, region, api",
+    )
+    .fetch_all(connection)
+    .await
+    .about(READINGS)?;
+    rows.iter().map(stored_reading).collect()
+}
+
+fn stored_reading(row: &AnyRow) -> Result<StoredReading> {
+    let region: String = column(row, 1, READINGS)?;
+    let wrong =
+        |error: crate::model::IdError| StoreError::Corrupt { what: READINGS, problem: error.to_string() };
+    let reading = Reading {
+        account: column::<String, _>(row, 0, READINGS)?.parse().map_err(wrong)?,
+        region: if region.is_empty() { None } else { Some(region.parse().map_err(wrong)?) },
+        api: column(row, 2, READINGS)?,
+        result: from_name(column(row, 3, READINGS)?, READINGS)?,
+        at: time(column(row, 4, READINGS)?),
+        attempts: uncount(column(row, 6, READINGS)?),
+        failed: uncount(column(row, 7, READINGS)?),
+        detail: column(row, 8, READINGS)?,
+    };
+    Ok(StoredReading { reading, since: time(column(row, 5, READINGS)?) })
 }
 
 /// Keeps the latest reading of each kind; an older one that comes late changes nothing.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::any::AnyRow;
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AnyConnection, Transaction};
 
 use super::sql::{
     About, ROWS, Statement, column, count, from_json, from_name, json, micros, name_of, placeholders,
@@ -116,35 +116,16 @@ impl Store {
     /// The findings of these ids that there are, resolved ones included, ordered by id: what a detection
     /// needs to be taken further.
     pub async fn findings_by_id(&self, ids: &[String]) -> Result<Vec<Finding>> {
-        self.findings_where("id", ids, "").await
+        let mut connection = self.pool.acquire().await.about(WHAT)?;
+        by_id(&mut connection, ids).await
     }
 
     /// The posture findings about these subjects, resolved ones included, ordered by id: what new verdicts
     /// on them are settled against.
     pub async fn findings_of_subjects(&self, kind: SubjectKind, subjects: &[String]) -> Result<Vec<Finding>> {
         let condition = format!("AND kind = 'posture' AND subject_kind = '{kind}'");
-        self.findings_where("subject_id", subjects, &condition).await
-    }
-
-    async fn findings_where(&self, name: &str, values: &[String], condition: &str) -> Result<Vec<Finding>> {
-        let values: BTreeSet<&String> = values.iter().collect();
-        let values: Vec<&String> = values.into_iter().collect();
-        let mut found = Vec::new();
-        for chunk in values.chunks(ROWS) {
-            // A join, since PostgreSQL compares a long list of parameters with every finding.
-            let mut query = statement(format!(
-                "SELECT {COLUMNS} FROM (VALUES {}) AS v JOIN finding ON {name} = v.column1 {condition}",
-                rows_of_placeholders(chunk.len(), 1)
-            ));
-            for &value in chunk {
-                query = query.bind(value.clone());
-            }
-            for row in &query.fetch_all(&self.pool).await.about(WHAT)? {
-                found.push(finding(row)?);
-            }
-        }
-        found.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(found)
+        let mut connection = self.pool.acquire().await.about(WHAT)?;
+        findings_where(&mut connection, "subject_id", subjects, &condition).await
     }
 
     /// The steps in the life of a finding, oldest first.
@@ -176,6 +157,37 @@ impl Store {
         }
         Ok(histories)
     }
+}
+
+/// The findings of these ids that there are, ordered by id.
+pub(super) async fn by_id(connection: &mut AnyConnection, ids: &[String]) -> Result<Vec<Finding>> {
+    findings_where(connection, "id", ids, "").await
+}
+
+async fn findings_where(
+    connection: &mut AnyConnection,
+    name: &str,
+    values: &[String],
+    condition: &str,
+) -> Result<Vec<Finding>> {
+    let values: BTreeSet<&String> = values.iter().collect();
+    let values: Vec<&String> = values.into_iter().collect();
+    let mut found = Vec::new();
+    for chunk in values.chunks(ROWS) {
+        // A join, since PostgreSQL compares a long list of parameters with every finding.
+        let mut query = statement(format!(
+            "SELECT {COLUMNS} FROM (VALUES {}) AS v JOIN finding ON {name} = v.column1 {condition}",
+            rows_of_placeholders(chunk.len(), 1)
+        ));
+        for &value in chunk {
+            query = query.bind(value.clone());
+        }
+        for row in &query.fetch_all(&mut *connection).await.about(WHAT)? {
+            found.push(finding(row)?);
+        }
+    }
+    found.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(found)
 }
 
 fn history_entry(row: &AnyRow) -> Result<HistoryEntry> {

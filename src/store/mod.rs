@@ -19,7 +19,7 @@ mod verdicts;
 use sqlx::AnyPool;
 use thiserror::Error;
 
-pub use commit::Commit;
+pub use commit::{Writing, mark_of};
 pub use coverage::StoredReading;
 pub use findings::{FindingFilter, HistoryEntry};
 pub use outbox::{Claimed, LastSaid, OutboxStats};
@@ -88,5 +88,10 @@ impl Store {
     /// Where the database is, without user and password.
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Whether other instances may write to it.
+    pub fn is_shared(&self) -> bool {
+        self.shared
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AnyConnection, Transaction};
 
 use super::sql::{
     About, ROWS, column, from_json, json, micros, placeholders, rows_of_placeholders, statement, time,
@@ -178,29 +178,32 @@ impl Store {
     /// When each thing was last said to each topic about each of these (findings' ids, or what
     /// [`OutboxRow::about`] gives), ordered by topic, subject and time.
     pub async fn last_said(&self, abouts: &[String]) -> Result<Vec<LastSaid>> {
-        let mut said = Vec::new();
-        for chunk in abouts.chunks(ROWS) {
-            let list = placeholders(1, chunk.len());
-            let mut query = statement(format!(
-                "SELECT topic, about, reason, at FROM notification WHERE about IN ({list})"
-            ));
-            for about in chunk {
-                query = query.bind(about.clone());
-            }
-            for row in &query.fetch_all(&self.pool).await.about(WHAT)? {
-                said.push(LastSaid {
-                    topic: column(row, 0, WHAT)?,
-                    about: column(row, 1, WHAT)?,
-                    reason: column(row, 2, WHAT)?,
-                    at: time(column(row, 3, WHAT)?),
-                });
-            }
-        }
-        said.sort_by(|one, other| {
-            (&one.topic, &one.about, one.at).cmp(&(&other.topic, &other.about, other.at))
-        });
-        Ok(said)
+        let mut connection = self.pool.acquire().await.about(WHAT)?;
+        last_said(&mut connection, abouts).await
     }
+}
+
+/// When each thing was last said to each topic about each of these, ordered by topic, subject and time.
+pub(super) async fn last_said(connection: &mut AnyConnection, abouts: &[String]) -> Result<Vec<LastSaid>> {
+    let mut said = Vec::new();
+    for chunk in abouts.chunks(ROWS) {
+        let list = placeholders(1, chunk.len());
+        let mut query =
+            statement(format!("SELECT topic, about, reason, at FROM notification WHERE about IN ({list})"));
+        for about in chunk {
+            query = query.bind(about.clone());
+        }
+        for row in &query.fetch_all(&mut *connection).await.about(WHAT)? {
+            said.push(LastSaid {
+                topic: column(row, 0, WHAT)?,
+                about: column(row, 1, WHAT)?,
+                reason: column(row, 2, WHAT)?,
+                at: time(column(row, 3, WHAT)?),
+            });
+        }
+    }
+    said.sort_by(|one, other| (&one.topic, &one.about, one.at).cmp(&(&other.topic, &other.about, other.at)));
+    Ok(said)
 }
 
 /// Writes messages, each id once in its life, and what is thereby said.

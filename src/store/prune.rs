@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::sql::{About, micros};
-use super::{Result, Store};
+use super::{Result, Writing};
 
 /// How long what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,21 +22,22 @@ pub struct Pruned {
     pub findings: u64,
     /// Past snapshots.
     pub snapshots: u64,
-    /// Ids of events.
-    pub events: u64,
     /// Published and dead messages.
     pub messages: u64,
     /// Batch marks.
     pub batches: u64,
 }
 
-impl Store {
+impl Writing {
     /// Removes what is older than its retention. What is current, open, excepted or waiting always stays.
-    pub async fn prune(&self, now: DateTime<Utc>, retention: Retention) -> Result<Pruned> {
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn prune(&mut self, now: DateTime<Utc>, retention: Retention) -> Result<Pruned> {
         let old = micros(now - retention.history);
-        let mut transaction = self.write_transaction().await?;
+        let transaction = self.transaction();
         let mut remove = async |sql: &'static str, before: i64| -> Result<u64> {
-            let done = sqlx::query(sql).bind(before).execute(&mut *transaction).await.about("retention")?;
+            let done = sqlx::query(sql).bind(before).execute(&mut **transaction).await.about("retention")?;
             Ok(done.rows_affected())
         };
         // What a removed finding leaves behind goes with it, even if it is younger.
@@ -53,12 +54,9 @@ impl Store {
                 .await?,
             snapshots: remove("DELETE FROM snapshot WHERE valid_to IS NOT NULL AND valid_to < $1", old)
                 .await?,
-            events: remove("DELETE FROM event_seen WHERE seen_at < $1", micros(now - retention.events))
-                .await?,
             messages: remove("DELETE FROM outbox WHERE done_at IS NOT NULL AND done_at < $1", old).await?,
             batches: remove("DELETE FROM batch WHERE read_at < $1", old).await?,
         };
-        transaction.commit().await.about("retention")?;
         Ok(pruned)
     }
 }

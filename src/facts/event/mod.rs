@@ -16,7 +16,8 @@ use crate::model::{
 };
 use caller::Caller;
 use named::Named;
-pub use trail_change::{ChangedTrail, changed_trail};
+pub use named::names_keys_in_resources;
+pub use trail_change::{ChangedTrail, changed_trail, may_change_a_trail};
 
 /// AWS KMS's name as an event source. Other services have calls of the same names.
 const KMS: &str = "kms.amazonaws.com";
@@ -88,6 +89,11 @@ pub fn event(record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Fa
 /// Whether a record tells of a use of key material.
 pub fn is_cryptographic(record: &EventRecord) -> bool {
     record.source() == KMS && CRYPTOGRAPHIC.contains(&record.name())
+}
+
+/// Whether an event of a source and name may tell of a change of a key.
+pub fn may_change_a_key(source: &str, name: &str) -> bool {
+    source == KMS && CHANGING.contains(&name)
 }
 
 /// What a CloudTrail record means for the keys, without the record's own fields.

@@ -50,6 +50,11 @@ pub(super) fn keys(record: &EventRecord, estate: &Estate, context: &Context<'_>)
     Named { keys: Vec::new(), unresolved }
 }
 
+/// Whether a record lists the keys that it is about, so that nothing else in it is asked which they are.
+pub fn names_keys_in_resources(record: &EventRecord) -> bool {
+    !in_resources(record).is_empty()
+}
+
 /// The key ARNs in `resources`. Old records give no type, and alias events list the alias beside the key under the
 /// same type, so the form of the ARN decides.
 fn in_resources(record: &EventRecord) -> Vec<KeyArn> {

@@ -31,10 +31,15 @@ pub fn changed_trail(record: &EventRecord) -> Option<ChangedTrail<'_>> {
     Some(ChangedTrail { account, trail: trail(record), organization: organization.unwrap_or(false) })
 }
 
-fn is_about_a_trail(record: &EventRecord) -> bool {
+/// Whether an event of a source and name may tell of a change of a trail.
+pub fn may_change_a_trail(source: &str, name: &str) -> bool {
     let names =
         ["CreateTrail", "DeleteTrail", "PutEventSelectors", "StartLogging", "StopLogging", "UpdateTrail"];
-    record.source() == CLOUDTRAIL && names.contains(&record.name())
+    source == CLOUDTRAIL && names.contains(&name)
+}
+
+fn is_about_a_trail(record: &EventRecord) -> bool {
+    may_change_a_trail(record.source(), record.name())
 }
 
 fn trail(record: &EventRecord) -> Option<&str> {

@@ -79,16 +79,6 @@ pub(super) async fn a_key_that_vanished_is_gone_now_and_there_in_the_past(bench:
     assert_eq!(store.load_keys().await.unwrap().len(), 2);
 }
 
-pub(super) async fn events_are_unseen_once(bench: &Bench) {
-    let store = bench.store().await;
-    let ids = ["e1", "e2", "e3"].map(ToOwned::to_owned);
-    assert_eq!(store.unseen(&ids).await.unwrap(), BTreeSet::from(ids.clone()));
-    let first = Batch { events: vec![event("e1", 0), event("e2", 5), event("e1", 0)], ..batch("1", at(9)) };
-    store.commit(&first, &Changes::default()).await.unwrap();
-    assert_eq!(store.unseen(&ids).await.unwrap(), BTreeSet::from(["e3".to_owned()]));
-    assert_eq!(store.unseen(&[]).await.unwrap(), BTreeSet::new());
-}
-
 pub(super) async fn readings_know_since_when(bench: &Bench) {
     let store = bench.store().await;
     for (seconds, result) in [

@@ -22,11 +22,53 @@ use crate::model::{
     Transition,
 };
 
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Commit {
+    Fresh,
+    Repeated,
+}
+
 impl Store {
+    /// Writes a batch and what follows from it, as the pipeline does.
+    async fn commit(&self, batch: &Batch, changes: &Changes) -> Result<Commit> {
+        let mut writing = self.begin().await?;
+        if !writing.mark(&mark_of(batch), batch.source, batch.read_at).await? {
+            return Ok(Commit::Repeated);
+        }
+        write(&mut writing, batch, changes).await?;
+        writing.commit().await?;
+        Ok(Commit::Fresh)
+    }
+
     /// Does something to the database behind the store's back, so that a test can make it fail.
     pub(crate) async fn meddle(&self, sql: &str) {
         sql::statement(sql.to_owned()).execute(&self.pool).await.unwrap();
     }
+}
+
+impl Store {
+    /// Removes what is old.
+    async fn prune(&self, now: DateTime<Utc>, retention: Retention) -> Result<Pruned> {
+        let mut writing = self.begin().await?;
+        let pruned = writing.prune(now, retention).await?;
+        writing.commit().await?;
+        Ok(pruned)
+    }
+
+    /// Writes what follows from time alone.
+    pub(crate) async fn apply(&self, changes: &Changes, now: DateTime<Utc>) -> Result<()> {
+        let mut writing = self.begin().await?;
+        writing.changes(changes, now).await?;
+        writing.commit().await
+    }
+}
+
+/// Everything of a batch but its mark.
+async fn write(writing: &mut Writing, batch: &Batch, changes: &Changes) -> Result<()> {
+    writing.snapshots(&batch.snapshots).await?;
+    writing.changes(changes, batch.read_at).await?;
+    writing.coverage(&batch.readings, batch.cursor.as_ref()).await
 }
 
 /// A database that one test has for itself.
@@ -130,7 +172,6 @@ on_every_database! {
             usage_and_deliveries_are_no_change,
             an_older_snapshot_does_not_replace_a_newer_one,
             a_key_that_vanished_is_gone_now_and_there_in_the_past,
-            events_are_unseen_once,
             readings_know_since_when,
         ],
         several: [
@@ -260,7 +301,6 @@ fn judged(number: u32, outcomes: &[(&str, Outcome)], seconds: i64) -> Changes {
 fn everything() -> (Batch, Changes) {
     let mut batch = with_keys("sweep-1", at(0), [snapshot(1, "p", at(0)), snapshot(2, "p", at(0))]);
     batch.snapshots.push(Snapshot::AccountRegion(Box::new(region(at(0)))));
-    batch.events.push(event("e1", -60));
     batch.readings.push(reading("kms:ListKeys", ReadingResult::Ok, 0));
     batch.cursor = Some(Cursor { key: "lookup/x".to_owned(), value: "7".to_owned() });
     let mut changes = judged(1, &[("r1", Outcome::Fail), ("r2", Outcome::Pass)], 0);
@@ -270,10 +310,9 @@ fn everything() -> (Batch, Changes) {
 
 /// Everything that the store would tell, to compare before and after.
 async fn whole(store: &Store) -> String {
-    let events = store.unseen(&["e1".to_owned(), "e2".to_owned()]).await.unwrap();
     let said = store.last_said(&["f".to_owned(), "f1".to_owned()]).await.unwrap();
     format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{events:?}\n{said:?}",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{said:?}",
         store.load_estate().await.unwrap(),
         store.verdict_rows(&VerdictFilter::default()).await.unwrap(),
         store.findings(&FindingFilter::default()).await.unwrap(),

@@ -1,0 +1,94 @@
+//! The events of a part by the block in which they are known again.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use hashbrown::HashMap;
+
+use super::part::{Part, Sighting};
+use super::when::When;
+use crate::ledger::Block;
+use crate::records::{Envelope, Field};
+
+/// The events of a part, by block.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    blocks: Vec<Held>,
+    by_name: HashMap<Block, usize>,
+    /// The block of the last event: most files have few.
+    last: usize,
+    events: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    block: Block,
+    oldest: i64,
+    newest: i64,
+    events: Vec<Sighting>,
+}
+
+impl Blocks {
+    /// How many events were noted.
+    pub(super) fn len(&self) -> usize {
+        self.events
+    }
+
+    /// Notes an event.
+    pub(super) fn note(
+        &mut self,
+        envelope: &Envelope<'_>,
+        time: When,
+        sighting: Sighting,
+    ) {
+        let at = self.block(envelope, time);
+        let Some(held) = self.blocks.get_mut(at) else { return };
+        held.oldest = held.oldest.min(time.micros);
+        held.newest = held.newest.max(time.micros);
+        held.events.push(sighting);
+        self.events += 1;
+    }
+
+    fn block(&mut self, envelope: &Envelope<'_>, time: When) -> usize {
+        let account = envelope
+            .text(Field::RecipientAccountId)
+            .or_else(|| envelope.at(&["userIdentity", "accountId"]).and_then(|raw| raw.text()))
+            .unwrap_or_default();
+        let region = envelope.text(Field::AwsRegion).unwrap_or_default();
+        if let Some(Held { block, .. }) = self.blocks.get(self.last)
+            && block.hour == time.hour
+            && block.account == account
+            && block.region == region
+        {
+            return self.last;
+        }
+        let block = Block { account: account.into_owned(), region: region.into_owned(), hour: time.hour };
+        self.last = *self.by_name.entry(block.clone()).or_insert_with(|| {
+            let (oldest, newest) = (time.micros, time.micros);
+            self.blocks.push(Held { block, oldest, newest, events: Vec::new() });
+            self.blocks.len() - 1
+        });
+        self.last
+    }
+
+    /// Gives everything to the part that it is about, and begins anew.
+    pub(super) fn pour_into(&mut self, part: &mut Part) {
+        let blocks = std::mem::take(self).blocks;
+        let mut places = BTreeMap::new();
+        for held in blocks {
+            let (Some(oldest), Some(newest)) = (
+                DateTime::from_timestamp_micros(held.oldest),
+                DateTime::from_timestamp_micros(held.newest),
+            ) else {
+                continue;
+            };
+            let span = part.counts.span.get_or_insert((oldest, newest));
+            *span = (span.0.min(oldest), span.1.max(newest));
+            let place = (held.block.account.clone(), held.block.region.clone());
+            let known = places.entry(place).or_insert(newest);
+            *known = newest.max(*known);
+            part.put(held.block, held.events);
+        }
+        part.counts.places = places;
+    }
+}

@@ -1,0 +1,173 @@
+//! What the estate says of an event, asked for once for all events that differ in nothing that it hangs on.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::interests::Interest;
+use crate::facts::{self, CATALOGUE};
+use crate::model::{EventRecord, Fact, FactMap, SubjectKind};
+use crate::records::{self, Envelope, Field};
+use crate::rules::{NOT_LOOKED_AT, is_enrichment};
+
+/// How many answers are remembered; when there are more, all are forgotten.
+const REMEMBERED: usize = 20_000;
+
+/// What hangs on the call's name and outcome alone.
+const OF_THE_OUTCOME: [&str; 3] = ["event.succeeded", "event.denied", "event.cryptographic"];
+/// What hangs on the keys among the record's `resources` too, where there are any.
+const OF_THE_KEY: [&str; 7] = [
+    "event.key_arn",
+    "event.key_set",
+    "event.key_region",
+    "event.key_account",
+    "boundary.name",
+    "boundary.declared",
+    "boundary.use_outside",
+];
+
+/// As of what answers hold: another estate, or another day, may answer otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// The number of the estate, the rules and the scope, which changes with each change of them.
+    pub audit: u64,
+    /// The day of judgement.
+    pub day: NaiveDate,
+}
+
+/// What who knows the estate says of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Looked {
+    /// The facts beyond the record's own fields.
+    pub facts: Fact,
+    /// Whether what is not known of the key may yet be read before the event is judged.
+    pub may_become_known: bool,
+}
+
+/// Asks who knows the estate.
+pub type Look<'a> = &'a dyn Fn(&EventRecord) -> Looked;
+
+/// What is known of an event without looking at it further; the rest says [`NOT_LOOKED_AT`].
+#[derive(Debug)]
+pub struct Insight {
+    /// The facts beyond the record's own fields.
+    pub facts: Fact,
+    /// Whether what is not known of the key may yet be read before the event is judged.
+    pub may_become_known: bool,
+}
+
+/// Remembered answers; to be kept from one input to the next.
+#[derive(Debug, Default)]
+pub struct Memo {
+    version: Option<Version>,
+    known: HashTable<Entry>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hash: u64,
+    name: String,
+    source: String,
+    /// The rest of what it hangs on: the raw `awsRegion`, `errorCode` and `resources`.
+    fields: [String; 3],
+    insight: Arc<Insight>,
+}
+
+/// What an answer hangs on, as it stands in a record.
+struct Question<'r> {
+    source: &'r str,
+    name: &'r str,
+    fields: [&'r str; 3],
+}
+
+impl Memo {
+    /// Forgets what held as of another version.
+    pub fn as_of(&mut self, version: Version) {
+        if self.version != Some(version) {
+            self.known.clear();
+            self.version = Some(version);
+        }
+    }
+
+    pub(super) fn insight(
+        &mut self,
+        envelope: &Envelope<'_>,
+        interest: &Interest,
+        look: Look<'_>,
+    ) -> Arc<Insight> {
+        let question = Question::of(envelope, interest);
+        let hash = question.hash(&self.hasher);
+        if let Some(entry) = self.known.find(hash, |entry| question.is_that_of(entry)) {
+            return Arc::clone(&entry.insight);
+        }
+        let insight = Arc::new(ask(envelope, look));
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        let entry = Entry {
+            hash,
+            name: question.name.to_owned(),
+            source: question.source.to_owned(),
+            fields: question.fields.map(ToOwned::to_owned),
+            insight: Arc::clone(&insight),
+        };
+        self.known.insert_unique(hash, entry, |entry| entry.hash);
+        insight
+    }
+}
+
+impl<'r> Question<'r> {
+    fn of(envelope: &Envelope<'r>, interest: &'r Interest) -> Self {
+        let raw = |field| envelope.field(field).map_or("", |raw| raw.json());
+        // Only calls of AWS KMS are about keys.
+        let resources = if interest.is_kms { raw(Field::Resources) } else { "" };
+        Self {
+            source: &interest.source,
+            name: &interest.name,
+            fields: [raw(Field::AwsRegion), raw(Field::ErrorCode), resources],
+        }
+    }
+
+    fn hash(&self, hasher: &RandomState) -> u64 {
+        let mut state = hasher.build_hasher();
+        self.name.hash(&mut state);
+        self.source.hash(&mut state);
+        self.fields.hash(&mut state);
+        state.finish()
+    }
+
+    fn is_that_of(&self, entry: &Entry) -> bool {
+        self.fields.iter().zip(&entry.fields).all(|(one, other)| one == other)
+            && self.name == entry.name
+            && self.source == entry.source
+    }
+}
+
+/// Looks at a record as a whole, and keeps what holds for all that differ from it in nothing of the question.
+fn ask(envelope: &Envelope<'_>, look: Look<'_>) -> Insight {
+    let record = records::parse(envelope.json()).ok().and_then(|record| EventRecord::new(record).ok());
+    let Some(record) = record else {
+        return Insight { facts: Fact::Unknown(NOT_LOOKED_AT.to_owned()), may_become_known: false };
+    };
+    let looked = look(&record);
+    let by_resources = facts::names_keys_in_resources(&record);
+    let holds = |path: &str| OF_THE_OUTCOME.contains(&path) || (by_resources && OF_THE_KEY.contains(&path));
+    let mut kept = FactMap::new();
+    for path in CATALOGUE.iter().filter(|spec| spec.kind == SubjectKind::Event).map(|spec| spec.path) {
+        let Some((above, leaf)) = path.split_once('.').filter(|_| is_enrichment(path)) else { continue };
+        let fact = if holds(path) { looked.facts.at(path).cloned() } else { Some(not_looked_at()) };
+        let above = kept.entry(above.to_owned()).or_insert_with(|| Fact::Map(FactMap::new()));
+        if let (Fact::Map(map), Some(fact)) = (above, fact) {
+            map.insert(leaf.to_owned(), fact);
+        }
+    }
+    Insight { facts: Fact::Map(kept), may_become_known: looked.may_become_known }
+}
+
+fn not_looked_at() -> Fact {
+    Fact::Unknown(NOT_LOOKED_AT.to_owned())
+}

@@ -1,0 +1,187 @@
+//! The hot loop: what a log file holds becomes what is to be judged and counted, or is dropped before anything
+//! is allocated for it.
+//!
+//! Nothing is decided here that the rules would not decide: an event is dropped only where every rule that could
+//! be about it is proven not to hold. What it takes to judge the rest, and to know events again, is gathered
+//! into [`Part`]s, which are committed as wholes.
+
+mod blocks;
+mod interests;
+mod memo;
+mod part;
+#[cfg(test)]
+mod tests;
+mod when;
+
+use std::io::Read;
+
+use serde_json::Value;
+
+use crate::ledger::{Tally, fingerprint};
+use crate::model::EventRecord;
+use crate::records::{self, Envelope, Field, Limits, Malformed, Place, Problem, Sink};
+use crate::rules::RuleSet;
+use blocks::Blocks;
+use interests::{Interest, Interests};
+pub use memo::{Insight, Look, Looked, Memo, Version};
+use part::Sighting;
+pub use part::{Counts, MALFORMED_NAMED, Part};
+use when::Clock;
+
+/// How many events make a part: a larger input is taken in several, so that memory is bounded.
+pub const PART_EVENTS: usize = 200_000;
+
+/// What an input is harvested with.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    /// The rules in force.
+    pub rules: &'a RuleSet,
+    /// Looks at a record as only who knows the estate can.
+    pub look: Look<'a>,
+    /// What the reader bears with.
+    pub limits: Limits,
+}
+
+impl std::fmt::Debug for Tools<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tools").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Reads an input to its end and hands over its parts. `mark` names it; none where a batch as a whole is marked,
+/// and then there is one part however many events there are.
+pub fn harvest(
+    mark: Option<&str>,
+    input: impl Read,
+    tools: Tools<'_>,
+    memo: &mut Memo,
+    emit: &mut dyn FnMut(Part),
+) {
+    let mut harvest = Harvest::new(mark, tools, memo, emit);
+    let summary = records::read(input, &tools.limits, &mut harvest);
+    harvest.part.counts.inflated += summary.inflated;
+    harvest.finish();
+}
+
+/// The same of events that came one by one.
+pub fn harvest_values(
+    mark: Option<&str>,
+    values: &[Value],
+    tools: Tools<'_>,
+    memo: &mut Memo,
+    emit: &mut dyn FnMut(Part),
+) {
+    let lines: Vec<String> = values.iter().map(Value::to_string).collect();
+    harvest(mark, lines.join("\n").as_bytes(), tools, memo, emit);
+}
+
+struct Harvest<'a> {
+    mark: Option<&'a str>,
+    parts: usize,
+    tools: Tools<'a>,
+    memo: &'a mut Memo,
+    interests: Interests<'a>,
+    emit: &'a mut dyn FnMut(Part),
+    part: Part,
+    blocks: Blocks,
+    clock: Clock,
+}
+
+impl<'a> Harvest<'a> {
+    fn new(
+        mark: Option<&'a str>,
+        tools: Tools<'a>,
+        memo: &'a mut Memo,
+        emit: &'a mut dyn FnMut(Part),
+    ) -> Self {
+        Self {
+            mark,
+            parts: 0,
+            tools,
+            memo,
+            interests: Interests::new(tools.rules),
+            emit,
+            part: Part::default(),
+            blocks: Blocks::default(),
+            clock: Clock::default(),
+        }
+    }
+
+    fn take(&mut self, envelope: &Envelope<'_>) -> Result<(), Problem> {
+        let time = self.clock.read(envelope).ok_or(Problem::Field("eventTime"))?;
+        let print = fingerprint(&envelope.text(Field::EventId).ok_or(Problem::Field("eventID"))?);
+        let interest = self.interests.of(envelope);
+        let event = if self.has_to_be_judged(envelope, &interest) { Some(self.parse(envelope)?) } else { None };
+        let usage = if interest.is_usage { self.part.tally.add(envelope, time.hour, time.micros) } else { None };
+        let event = event.map(|event| {
+            self.part.events.push(event);
+            place_of(&self.part.events)
+        });
+        self.blocks.note(envelope, time, Sighting { print, usage, event });
+        self.part.counts.events += 1;
+        self.part.counts.kms_events += u64::from(interest.is_kms);
+        Ok(())
+    }
+
+    /// Whether any rule might hold, or the event asks for something to be read again.
+    fn has_to_be_judged(&mut self, envelope: &Envelope<'_>, interest: &Interest) -> bool {
+        if interest.is_change {
+            return true;
+        }
+        if interest.rules.is_empty() {
+            return false;
+        }
+        let insight = self.memo.insight(envelope, interest, self.tools.look);
+        let screened = self.tools.rules.screen(&interest.rules, envelope, &insight.facts);
+        if screened.may_hold || (insight.may_become_known && !screened.undecided.is_empty()) {
+            return true;
+        }
+        for rule in screened.undecided {
+            *self.part.counts.undecided.entry(rule.to_owned()).or_default() += 1;
+        }
+        false
+    }
+
+    fn parse(&self, envelope: &Envelope<'_>) -> Result<EventRecord, Problem> {
+        EventRecord::new(records::parse(envelope.json())?).map_err(Problem::Field)
+    }
+
+    fn hand_over(&mut self) {
+        let mut part = std::mem::take(&mut self.part);
+        part.mark = self.mark.map(|mark| match self.parts {
+            0 => mark.to_owned(),
+            more => format!("{mark}#{more}"),
+        });
+        self.parts += 1;
+        self.blocks.pour_into(&mut part);
+        (self.emit)(part);
+    }
+
+    fn finish(mut self) {
+        self.hand_over();
+    }
+}
+
+impl Sink for Harvest<'_> {
+    fn record(&mut self, envelope: &Envelope<'_>, place: Place) {
+        if let Err(problem) = self.take(envelope) {
+            self.malformed(Malformed { place, problem });
+        }
+        if self.mark.is_some() && self.blocks.len() >= PART_EVENTS {
+            self.hand_over();
+        }
+    }
+
+    fn malformed(&mut self, malformed: Malformed) {
+        let counts = &mut self.part.counts;
+        counts.malformed += 1;
+        if counts.problems.len() < MALFORMED_NAMED {
+            counts.problems.push(malformed);
+        }
+    }
+}
+
+/// The place of the last of some events.
+fn place_of(events: &[EventRecord]) -> u32 {
+    u32::try_from(events.len().saturating_sub(1)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,323 @@
+//! From a batch to the store: drop what was seen, judge, decide what to say, commit once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+
+use super::turn::{Turn, finish};
+use super::{Pipeline, off_the_reactor};
+use crate::audit::Auditor;
+use crate::clock;
+use crate::harvest::{Counts, Part};
+use crate::ledger::{Block, Tally};
+use crate::model::{
+    AccountId, Batch, Changes, Cursor, EventRecord, Fact, KeyArn, Reading, Snapshot, SourceKind,
+};
+use crate::store::{StoreError, Writing, mark_of};
+
+/// What a batch asks for beyond being stored.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Keys that an event has changed.
+    pub changed_keys: BTreeSet<KeyArn>,
+    /// Accounts whose trails an event has changed.
+    pub changed_trails: BTreeSet<AccountId>,
+    /// What was read of the inputs that had not been processed before.
+    pub counts: Counts,
+    /// What was detected.
+    pub detected: Vec<DetectedEvent>,
+}
+
+/// An event that violates a rule.
+#[derive(Debug, Clone)]
+pub struct DetectedEvent {
+    /// What the rule says of it.
+    pub verdict: crate::model::Verdict,
+    /// The event.
+    pub event: EventRecord,
+}
+
+/// Inputs that hold nothing but events: log files, and what a queue brought.
+#[derive(Debug)]
+pub struct Parcel {
+    /// Where they came from.
+    pub source: SourceKind,
+    /// The inputs; those that were processed before change nothing.
+    pub parts: Vec<Part>,
+    /// What was attempted to get at them.
+    pub readings: Vec<Reading>,
+    /// When they were read.
+    pub read_at: DateTime<Utc>,
+}
+
+/// What is written beside what follows from it.
+struct Work<'a> {
+    source: SourceKind,
+    read_at: DateTime<Utc>,
+    snapshots: &'a [Snapshot],
+    parts: Vec<Part>,
+    readings: &'a [Reading],
+    cursor: Option<&'a Cursor>,
+    /// What follows from the snapshots.
+    changes: Changes,
+}
+
+/// What was written.
+struct Written {
+    changes: Changes,
+    events: Vec<EventRecord>,
+    detected: Vec<DetectedEvent>,
+    tally: Tally,
+    counts: Counts,
+    /// Prints that are in the store now, by block and with the number of their run.
+    runs: Vec<(Block, i64, Vec<u64>)>,
+}
+
+impl Pipeline {
+    /// Judges a batch and commits it with everything that follows from it.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; nothing of the batch was taken then, and it may be given again.
+    pub async fn take(&self, batch: &mut Batch) -> anyhow::Result<Taken> {
+        let part = self.harvest_events(std::mem::take(&mut batch.events));
+        let mut turn = self.turn().await?;
+        let started = Instant::now();
+        let mut writing = self.store.begin().await?;
+        if !writing.mark(&mark_of(batch), batch.source, batch.read_at).await? {
+            // An earlier try was stored, and whoever gave the batch was told that it had failed.
+            return Ok(self.taken(&part.events, batch.read_at));
+        }
+        let is_posture = batch.complete || !batch.snapshots.is_empty();
+        let mut changes = Changes::default();
+        if is_posture {
+            self.catch_up(&mut turn, &writing).await?;
+            self.auditor().carry_last_usage(batch);
+            turn.is_ahead = true;
+            changes = off_the_reactor(|| self.auditor_mut().take(batch));
+        }
+        let work = Work {
+            source: batch.source,
+            read_at: batch.read_at,
+            snapshots: &batch.snapshots,
+            parts: vec![part],
+            readings: &batch.readings,
+            cursor: batch.cursor.as_ref(),
+            changes,
+        };
+        match self.write(&mut turn, writing, work, is_posture).await {
+            Ok(written) => {
+                drop(turn);
+                self.note_completed(batch);
+                Ok(self.after_commit(batch.source, batch.read_at, written, started))
+            }
+            Err(error) => {
+                let error = error.context(format!("batch {} was not stored", batch.id));
+                Err(if is_posture { self.after_failure(turn, error).await } else { error })
+            }
+        }
+    }
+
+    /// Judges inputs that hold events, and commits them with everything that follows from them. Those that were
+    /// processed before, by whichever instance, change nothing.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; nothing of the parcel was taken then, and it may be given again.
+    pub async fn take_parcel(&self, parcel: Parcel) -> anyhow::Result<Taken> {
+        let mut turn = self.turn().await?;
+        let started = Instant::now();
+        let mut writing = self.store.begin().await?;
+        let mut parts = Vec::with_capacity(parcel.parts.len());
+        for part in parcel.parts {
+            let is_new = match &part.mark {
+                Some(mark) => writing.mark(mark, parcel.source, parcel.read_at).await?,
+                None => true,
+            };
+            if is_new {
+                parts.push(part);
+            }
+        }
+        let work = Work {
+            source: parcel.source,
+            read_at: parcel.read_at,
+            snapshots: &[],
+            parts,
+            readings: &parcel.readings,
+            cursor: None,
+            changes: Changes::default(),
+        };
+        let written = self.write(&mut turn, writing, work, false).await.context("events were not stored")?;
+        drop(turn);
+        Ok(self.after_commit(parcel.source, parcel.read_at, written, started))
+    }
+
+    /// Writes everything and ends the transaction.
+    async fn write(
+        &self,
+        turn: &mut Turn,
+        mut writing: Writing,
+        work: Work<'_>,
+        is_posture: bool,
+    ) -> anyhow::Result<Written> {
+        let written = self.write_work(turn, &mut writing, work).await;
+        let (written, result) = match written {
+            Ok(written) => (Some(written), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let number = finish(writing, result).await?;
+        let mut written = written.context("nothing was written")?;
+        if is_posture {
+            turn.stored(number);
+        } else {
+            turn.stored_beside(number);
+        }
+        for (block, run, prints) in std::mem::take(&mut written.runs) {
+            turn.seen.learn(&block, run, &prints);
+        }
+        self.auditor_mut().keep(&written.changes.findings);
+        Ok(written)
+    }
+
+    async fn write_work(
+        &self,
+        turn: &mut Turn,
+        writing: &mut Writing,
+        work: Work<'_>,
+    ) -> Result<Written, StoreError> {
+        let mut parts = work.parts;
+        let fresh = drop_seen(turn, writing, &mut parts).await?;
+        let (mut tally, mut counts, mut events) = (Tally::default(), Counts::default(), Vec::new());
+        for part in parts {
+            tally.merge(part.tally);
+            counts.add(part.counts);
+            events.extend(part.events);
+        }
+        let mut changes = work.changes;
+        let detected = self.judge(writing, &events, work.read_at, &mut changes, &mut counts).await?;
+        changes.outbox = self.what_to_say(writing, &changes).await?;
+        changes.outbox.extend(self.what_is_lost(writing, work.readings).await?);
+        writing.snapshots(work.snapshots).await?;
+        writing.changes(&changes, work.read_at).await?;
+        writing.usage(&mut tally).await?;
+        let runs = writing.seen(fresh, work.read_at).await?;
+        writing.coverage(work.readings, work.cursor).await?;
+        Ok(Written { changes, events, detected, tally, counts, runs })
+    }
+
+    /// What the rules find in events, taken further from what the store holds.
+    async fn judge(
+        &self,
+        writing: &mut Writing,
+        events: &[EventRecord],
+        now: DateTime<Utc>,
+        changes: &mut Changes,
+        counts: &mut Counts,
+    ) -> Result<Vec<DetectedEvent>, StoreError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let detected = off_the_reactor(|| self.auditor().detect(events, now));
+        for (rule, count) in &detected.undecided {
+            *counts.undecided.entry(rule.clone()).or_default() += count;
+        }
+        let previous = writing.findings_by_id(&detected.finding_ids()).await?;
+        let found = self.auditor().detections(&detected, &previous, now);
+        changes.findings.extend(found.findings);
+        changes.detected.extend(found.detected);
+        let found = detected.found.into_iter();
+        Ok(found.map(|(verdict, event)| DetectedEvent { verdict, event: event.clone() }).collect())
+    }
+
+    fn after_commit(
+        &self,
+        source: SourceKind,
+        read_at: DateTime<Utc>,
+        written: Written,
+        started: Instant,
+    ) -> Taken {
+        self.count(source, &written.counts, &written.tally);
+        self.count_detections(&written.changes);
+        self.observe_batch(source, started.elapsed());
+        let taken = self.taken(&written.events, read_at);
+        Taken { counts: written.counts, detected: written.detected, ..taken }
+    }
+
+    /// What events ask to be read again.
+    fn taken(&self, events: &[EventRecord], now: DateTime<Utc>) -> Taken {
+        let auditor = self.auditor();
+        let changed_trails =
+            events.iter().flat_map(|event| auditor.accounts_of_changed_trail(event)).collect();
+        Taken { changed_keys: changed_keys(&auditor, events, now), changed_trails, ..Taken::default() }
+    }
+}
+
+/// Takes out of the parts what any instance has stored before, and gives the prints of what is left, each once
+/// and in order.
+async fn drop_seen(
+    turn: &mut Turn,
+    writing: &mut Writing,
+    parts: &mut [Part],
+) -> Result<BTreeMap<Block, Vec<u64>>, StoreError> {
+    let blocks: BTreeSet<Block> = parts.iter().flat_map(Part::blocks).cloned().collect();
+    writing.load_seen(&mut turn.seen, &blocks).await?;
+    let mut fresh: BTreeMap<Block, Vec<u64>> = BTreeMap::new();
+    off_the_reactor(|| {
+        for part in parts {
+            part.drop_seen(|block, prints| {
+                let unseen = without_places(prints, &turn.seen.duplicates(block, prints));
+                let earlier = fresh.entry(block.clone()).or_default();
+                let unseen = without(unseen, earlier);
+                merge_into(earlier, &unseen);
+                unseen
+            });
+        }
+    });
+    fresh.retain(|_, prints| !prints.is_empty());
+    Ok(fresh)
+}
+
+/// Those of some prints that do not stand at places, which are in order.
+fn without_places(prints: &[u64], places: &[usize]) -> Vec<u64> {
+    let mut places = places.iter().peekable();
+    let is_left = |(at, _): &(usize, &u64)| places.next_if_eq(&at).is_none();
+    prints.iter().enumerate().filter(is_left).map(|(_, print)| *print).collect()
+}
+
+/// Those of some prints that are not among others; both are in order.
+fn without(prints: Vec<u64>, others: &[u64]) -> Vec<u64> {
+    if others.is_empty() {
+        return prints;
+    }
+    let mut others = others.iter().copied().peekable();
+    let is_new = |print: &u64| {
+        while others.next_if(|other| other < print).is_some() {}
+        others.peek() != Some(print)
+    };
+    prints.into_iter().filter(is_new).collect()
+}
+
+/// Merges prints into others; both are in order, and nothing is in both.
+fn merge_into(prints: &mut Vec<u64>, others: &[u64]) {
+    prints.extend_from_slice(others);
+    // Two runs in order: the sort is a merge.
+    prints.sort();
+}
+
+/// The keys that events have changed.
+fn changed_keys(auditor: &Auditor, events: &[EventRecord], now: DateTime<Utc>) -> BTreeSet<KeyArn> {
+    let is_write =
+        |event: &&EventRecord| event.record().get("readOnly") != Some(&serde_json::Value::Bool(true));
+    let key = |event: &EventRecord| {
+        let facts = auditor.event_facts(event, now);
+        let is_change = facts.root.at("event.changed_key") == Some(&Fact::Bool(true));
+        let arn = facts.root.at("event.key_arn").filter(|_| is_change);
+        match arn {
+            Some(Fact::Text(arn)) => arn.parse().ok(),
+            _ => None,
+        }
+    };
+    events.iter().filter(is_write).filter_map(key).collect()
+}
