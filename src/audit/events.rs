@@ -58,7 +58,7 @@ impl Auditor {
         let detections: Vec<Detection<'_>> =
             detected.found.iter().map(|(verdict, event)| Detection { verdict, event }).collect();
         let standards = &self.standards;
-        let found = findings::detect(&detections, &standards.rules, previous, &standards.exceptions, now);
+        let found = findings::detect(&detections, &*standards.rules, previous, &standards.exceptions, now);
         let before: BTreeMap<&str, u64> =
             previous.iter().map(|finding| (finding.id.as_str(), finding.event_count)).collect();
         let mut changes = Changes::default();

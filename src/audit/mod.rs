@@ -122,7 +122,7 @@ impl Auditor {
             let recorded = self.findings_of(subject.kind, &subject.id);
             let standards = &self.standards;
             let settled =
-                findings::settle(&verdicts, &standards.rules, &recorded, &standards.exceptions, then);
+                findings::settle(&verdicts, &*standards.rules, &recorded, &standards.exceptions, then);
             for change in settled {
                 self.settle_past(change);
             }

@@ -29,7 +29,7 @@ impl Auditor {
             let previous = self.findings_of(subject.kind, &subject.id);
             let standards = &self.standards;
             let settled =
-                findings::settle(&verdicts, &standards.rules, &previous, &standards.exceptions, now);
+                findings::settle(&verdicts, &*standards.rules, &previous, &standards.exceptions, now);
             self.keep_changed(&settled);
             changes.findings.extend(settled);
             self.keep_verdicts(&subject, &verdicts);

@@ -57,7 +57,7 @@ pub(crate) fn standards(disable: &[&str]) -> Standards {
         atlas: Arc::new(Atlas::builtin().unwrap()),
         assignments: Assignments::default(),
         policy: AuditPolicy::default(),
-        rules: RuleSet::compile(&files, &disable).unwrap(),
+        rules: Arc::new(RuleSet::compile(&files, &disable).unwrap()),
         exceptions: Exceptions::default(),
         own: OwnIdentity::default(),
     }

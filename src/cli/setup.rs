@@ -87,6 +87,7 @@ fn standards_beside_mistakes(config: &Config) -> anyhow::Result<StandardsBeside>
         session: collect::SESSION_NAME.to_owned(),
         user_agent: collect::USER_AGENT_MARK.to_owned(),
     };
+    let rules = Arc::new(rules);
     let standards = Standards { atlas, assignments, policy: config.policy.clone(), rules, exceptions, own };
     Ok(StandardsBeside { standards, mistakes })
 }

@@ -29,7 +29,7 @@ pub use account_region::{account_region, is_whole_account};
 pub use context::{AccountScope, Context, OwnIdentity};
 pub use estate::{Estate, Place, Touched};
 pub use event::{
-    ChangedTrail, changed_trail, event, event_enrichment, is_cryptographic, may_change_a_key, may_change_a_trail,
+    ChangedTrail, changed_trail, event, event_enrichment, is_cryptographic, is_use, may_change_a_key, may_change_a_trail,
     names_keys_in_resources,
 };
 pub use key::key;

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::facts;
-use crate::model::{KMS_SOURCE, is_cryptographic};
+use crate::model::KMS_SOURCE;
 use crate::records::{Envelope, Field};
 use crate::rules::RuleSet;
 
@@ -69,7 +69,7 @@ impl<'a> Interests<'a> {
             name: name.to_owned(),
             rules: self.rules.candidates(source, name),
             is_kms,
-            is_usage: is_kms && is_cryptographic(name),
+            is_usage: is_kms && facts::is_use(name),
             is_change: facts::may_change_a_key(source, name) || facts::may_change_a_trail(source, name),
         }
     }

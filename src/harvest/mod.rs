@@ -13,11 +13,11 @@ mod part;
 mod tests;
 mod when;
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use serde_json::Value;
 
-use crate::ledger::{Tally, fingerprint};
+use crate::ledger::fingerprint;
 use crate::model::EventRecord;
 use crate::records::{self, Envelope, Field, Limits, Malformed, Place, Problem, Sink};
 use crate::rules::RuleSet;
@@ -26,13 +26,13 @@ use interests::{Interest, Interests};
 pub use memo::{Insight, Look, Looked, Memo, Version};
 use part::Sighting;
 pub use part::{Counts, MALFORMED_NAMED, Part};
-use when::Clock;
+use when::When;
 
 /// How many events make a part: a larger input is taken in several, so that memory is bounded.
 pub const PART_EVENTS: usize = 200_000;
 
 /// What an input is harvested with.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Tools<'a> {
     /// The rules in force.
     pub rules: &'a RuleSet,
@@ -50,17 +50,27 @@ impl std::fmt::Debug for Tools<'_> {
 
 /// Reads an input to its end and hands over its parts. `mark` names it; none where a batch as a whole is marked,
 /// and then there is one part however many events there are.
+///
+/// # Errors
+/// When the input itself fails, as a connection does. The part that it fails in is not handed over: its name
+/// stands for all of its events. Bytes that are no log are no failure but malformed.
 pub fn harvest(
     mark: Option<&str>,
     input: impl Read,
     tools: Tools<'_>,
     memo: &mut Memo,
     emit: &mut dyn FnMut(Part),
-) {
+) -> io::Result<()> {
+    let mut failure = None;
+    let limits = tools.limits.clone();
     let mut harvest = Harvest::new(mark, tools, memo, emit);
-    let summary = records::read(input, &tools.limits, &mut harvest);
+    let summary = records::read(Tapped { input, failure: &mut failure }, &limits, &mut harvest);
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
     harvest.part.counts.inflated += summary.inflated;
-    harvest.finish();
+    harvest.hand_over(true);
+    Ok(())
 }
 
 /// The same of events that came one by one.
@@ -72,7 +82,25 @@ pub fn harvest_values(
     emit: &mut dyn FnMut(Part),
 ) {
     let lines: Vec<String> = values.iter().map(Value::to_string).collect();
-    harvest(mark, lines.join("\n").as_bytes(), tools, memo, emit);
+    let _memory_does_not_fail = harvest(mark, lines.join("\n").as_bytes(), tools, memo, emit);
+}
+
+/// Tells an input that fails from one that ends too early.
+struct Tapped<'a, R> {
+    input: R,
+    failure: &'a mut Option<io::Error>,
+}
+
+impl<R: Read> Read for Tapped<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer);
+        if let Err(error) = &read
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            *self.failure = Some(io::Error::new(error.kind(), error.to_string()));
+        }
+        read
+    }
 }
 
 struct Harvest<'a> {
@@ -84,7 +112,6 @@ struct Harvest<'a> {
     emit: &'a mut dyn FnMut(Part),
     part: Part,
     blocks: Blocks,
-    clock: Clock,
 }
 
 impl<'a> Harvest<'a> {
@@ -97,19 +124,18 @@ impl<'a> Harvest<'a> {
         Self {
             mark,
             parts: 0,
+            interests: Interests::new(tools.rules),
             tools,
             memo,
-            interests: Interests::new(tools.rules),
             emit,
             part: Part::default(),
             blocks: Blocks::default(),
-            clock: Clock::default(),
         }
     }
 
     fn take(&mut self, envelope: &Envelope<'_>) -> Result<(), Problem> {
-        let time = self.clock.read(envelope).ok_or(Problem::Field("eventTime"))?;
-        let print = fingerprint(&envelope.text(Field::EventId).ok_or(Problem::Field("eventID"))?);
+        let time = When::of(envelope);
+        let print = fingerprint(&envelope.text(Field::EventId).ok_or(Problem::WrongType("eventID"))?);
         let interest = self.interests.of(envelope);
         let event = if self.has_to_be_judged(envelope, &interest) { Some(self.parse(envelope)?) } else { None };
         let usage = if interest.is_usage { self.part.tally.add(envelope, time.hour, time.micros) } else { None };
@@ -143,22 +169,23 @@ impl<'a> Harvest<'a> {
     }
 
     fn parse(&self, envelope: &Envelope<'_>) -> Result<EventRecord, Problem> {
-        EventRecord::new(records::parse(envelope.json())?).map_err(Problem::Field)
+        EventRecord::new(records::parse(envelope.json())?).map_err(Problem::WrongType)
     }
 
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, is_last: bool) {
         let mut part = std::mem::take(&mut self.part);
-        part.mark = self.mark.map(|mark| match self.parts {
-            0 => mark.to_owned(),
-            more => format!("{mark}#{more}"),
-        });
+        if let Some(mark) = self.mark {
+            let is_only = is_last && self.parts == 0;
+            if !is_only {
+                part.marks.push(format!("{mark}#{}", self.parts));
+            }
+            if is_last {
+                part.marks.push(mark.to_owned());
+            }
+        }
         self.parts += 1;
         self.blocks.pour_into(&mut part);
         (self.emit)(part);
-    }
-
-    fn finish(mut self) {
-        self.hand_over();
     }
 }
 
@@ -168,7 +195,7 @@ impl Sink for Harvest<'_> {
             self.malformed(Malformed { place, problem });
         }
         if self.mark.is_some() && self.blocks.len() >= PART_EVENTS {
-            self.hand_over();
+            self.hand_over(false);
         }
     }
 

@@ -14,8 +14,9 @@ pub const MALFORMED_NAMED: usize = 20;
 /// What one input brought: a log file, or a page of looked-up events.
 #[derive(Debug, Default)]
 pub struct Part {
-    /// The input's name, under which it is marked as processed; none where a batch as a whole is marked.
-    pub mark: Option<String>,
+    /// The names under which it is marked as processed, its own first: the last part of an input bears the input's
+    /// own name, too. None where a batch as a whole is marked.
+    pub marks: Vec<String>,
     /// The events that have to be judged, or that ask for something to be read again.
     pub events: Vec<EventRecord>,
     /// How often keys were used.
@@ -94,22 +95,23 @@ impl Part {
         self.sightings.insert(block, sightings);
     }
 
-    /// Takes the events out that came before, in this input or in another one. `known` tells which of some
-    /// prints, given in order and each once, were seen in a block; it gives those that were not.
-    pub fn drop_seen(&mut self, mut fresh_of: impl FnMut(&Block, &[u64]) -> Vec<u64>) {
+    /// The prints of its events, each once and in order, by block.
+    pub fn prints(&self) -> impl Iterator<Item = (&Block, Vec<u64>)> {
+        self.sightings.iter().map(|(block, sightings)| (block, prints_of(sightings)))
+    }
+
+    /// Takes the events out that came before, in this input or in another one. `is_new` tells of the prints of a
+    /// block, given in order and each once, which were not seen before.
+    pub fn drop_seen(&mut self, mut is_new: impl FnMut(&Block, &[u64]) -> Vec<bool>) {
         let mut seen_events = BTreeSet::new();
-        let mut prints = Vec::new();
         for (block, sightings) in std::mem::take(&mut self.sightings) {
-            prints.clear();
-            prints.extend(sightings.iter().map(|sighting| sighting.print));
-            prints.dedup();
-            let fresh = fresh_of(&block, &prints);
-            if fresh.len() == sightings.len() {
-                continue;
-            }
-            let mut fresh = fresh.into_iter().peekable();
+            let prints = prints_of(&sightings);
+            let new = is_new(&block, &prints);
+            let mut marked = prints.into_iter().zip(new).peekable();
             for sighting in sightings {
-                if fresh.next_if_eq(&sighting.print).is_some() {
+                // The first of those with one print takes its mark; the others find the next one's.
+                let mark = marked.next_if(|(print, _)| *print == sighting.print);
+                if mark.is_some_and(|(_, is_new)| is_new) {
                     continue;
                 }
                 self.counts.duplicates += 1;
@@ -124,4 +126,10 @@ impl Part {
             self.events.retain(|_| at.next().is_none_or(|at| !seen_events.contains(&at)));
         }
     }
+}
+
+fn prints_of(sightings: &[Sighting]) -> Vec<u64> {
+    let mut prints: Vec<u64> = sightings.iter().map(|sighting| sighting.print).collect();
+    prints.dedup();
+    prints
 }

@@ -17,13 +17,14 @@ mod key;
 mod observed;
 mod reading;
 mod trail;
+mod usage;
 mod verdict;
 
 pub use account_region::{AccountRegionSnapshot, ConfigOpinion, ConfigPosture, CustomKeyStore};
 pub use arn::{ArnError, KeyArn, KeySetId};
 pub use batch::{Batch, Cursor, Snapshot, SourceKind};
 pub use changes::{Changes, FindingChange, OutboxRow, SubjectVerdicts, Transition};
-pub use event::EventRecord;
+pub use event::{EventRecord, KMS_SOURCE};
 pub use fact::{Fact, FactMap, Facts};
 pub use finding::{Finding, FindingKind, FindingState};
 pub use ids::{AccountId, Country, IdError, Level, Region};
@@ -34,4 +35,5 @@ pub use key::{
 pub use observed::{Gap, Observed};
 pub use reading::{Reading, ReadingResult};
 pub use trail::{Selectors, TrailSnapshot, TrailStatus};
+pub use usage::{Network, OTHERS, SEVERAL, Unattributed, Usage, UsageCount, UsageOutcome};
 pub use verdict::{Outcome, Subject, SubjectKind, Verdict};

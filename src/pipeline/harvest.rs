@@ -1,6 +1,6 @@
 //! Inputs become parts, beside the commits of others.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::{Arc, PoisonError};
 
 use super::Pipeline;
@@ -13,8 +13,17 @@ use crate::rules::RuleSet;
 impl Pipeline {
     /// Reads an input that `mark` names, and hands over its parts as they are full; nothing is stored. It keeps
     /// a processor busy, and several may be read at the same time.
-    pub fn harvest(&self, mark: &str, input: impl Read, limits: Limits, mut emit: impl FnMut(Part)) {
-        self.with_tools(limits, |tools, memo| harvest::harvest(Some(mark), input, tools, memo, &mut emit));
+    ///
+    /// # Errors
+    /// When the input itself fails; the part that it fails in is not handed over.
+    pub fn harvest(
+        &self,
+        mark: &str,
+        input: impl Read,
+        limits: Limits,
+        mut emit: impl FnMut(Part),
+    ) -> io::Result<()> {
+        self.with_tools(limits, |tools, memo| harvest::harvest(Some(mark), input, tools, memo, &mut emit))
     }
 
     /// The parts of events that came one by one.
@@ -38,7 +47,7 @@ impl Pipeline {
         whole
     }
 
-    fn with_tools(&self, limits: Limits, work: impl FnOnce(Tools<'_>, &mut Memo)) {
+    fn with_tools<T>(&self, limits: Limits, work: impl FnOnce(Tools<'_>, &mut Memo) -> T) -> T {
         let now = clock::now();
         let (rules, audit): (Arc<RuleSet>, u64) = {
             let auditor = self.auditor();
@@ -56,8 +65,9 @@ impl Pipeline {
         };
         let mut memo = self.memos().pop().unwrap_or_default();
         memo.as_of(Version { audit, day: now.date_naive() });
-        work(Tools { rules: &rules, look: &look, limits }, &mut memo);
+        let done = work(Tools { rules: &rules, look: &look, limits }, &mut memo);
         self.memos().push(memo);
+        done
     }
 
     /// What workers have found out about the estate, to be taken along to the next input.

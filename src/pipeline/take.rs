@@ -9,13 +9,12 @@ use chrono::{DateTime, Utc};
 use super::turn::{Turn, finish};
 use super::{Pipeline, off_the_reactor};
 use crate::audit::Auditor;
-use crate::clock;
 use crate::harvest::{Counts, Part};
 use crate::ledger::{Block, Tally};
 use crate::model::{
-    AccountId, Batch, Changes, Cursor, EventRecord, Fact, KeyArn, Reading, Snapshot, SourceKind,
+    AccountId, Batch, Changes, Cursor, EventRecord, Fact, KeyArn, Level, Reading, Snapshot, SourceKind, Verdict,
 };
-use crate::store::{StoreError, Writing, mark_of};
+use crate::store::{Folded, Seen, StoreError, Writing, mark_of};
 
 /// What a batch asks for beyond being stored.
 #[derive(Debug, Default)]
@@ -34,7 +33,9 @@ pub struct Taken {
 #[derive(Debug, Clone)]
 pub struct DetectedEvent {
     /// What the rule says of it.
-    pub verdict: crate::model::Verdict,
+    pub verdict: Verdict,
+    /// How much it matters.
+    pub level: Level,
     /// The event.
     pub event: EventRecord,
 }
@@ -71,8 +72,17 @@ struct Written {
     detected: Vec<DetectedEvent>,
     tally: Tally,
     counts: Counts,
-    /// Prints that are in the store now, by block and with the number of their run.
-    runs: Vec<(Block, i64, Vec<u64>)>,
+    /// What was put together in the ledger.
+    folded: Folded,
+    /// What the turn has to be told of the events that are stored now.
+    seen: Option<Seen>,
+}
+
+impl Taken {
+    /// The worst level of what was detected.
+    pub fn worst(&self) -> Option<Level> {
+        self.detected.iter().map(|detected| detected.level).max()
+    }
 }
 
 impl Pipeline {
@@ -93,7 +103,7 @@ impl Pipeline {
         let is_posture = batch.complete || !batch.snapshots.is_empty();
         let mut changes = Changes::default();
         if is_posture {
-            self.catch_up(&mut turn, &writing).await?;
+            self.catch_up(&mut turn, writing.turn()).await?;
             self.auditor().carry_last_usage(batch);
             turn.is_ahead = true;
             changes = off_the_reactor(|| self.auditor_mut().take(batch));
@@ -132,10 +142,10 @@ impl Pipeline {
         let mut writing = self.store.begin().await?;
         let mut parts = Vec::with_capacity(parcel.parts.len());
         for part in parcel.parts {
-            let is_new = match &part.mark {
-                Some(mark) => writing.mark(mark, parcel.source, parcel.read_at).await?,
-                None => true,
-            };
+            let mut is_new = true;
+            for mark in &part.marks {
+                is_new &= writing.mark(mark, parcel.source, parcel.read_at).await?;
+            }
             if is_new {
                 parts.push(part);
             }
@@ -174,8 +184,8 @@ impl Pipeline {
         } else {
             turn.stored_beside(number);
         }
-        for (block, run, prints) in std::mem::take(&mut written.runs) {
-            turn.seen.learn(&block, run, &prints);
+        if let Some(seen) = written.seen.take() {
+            seen.committed(&mut turn.seen);
         }
         self.auditor_mut().keep(&written.changes.findings);
         Ok(written)
@@ -188,7 +198,7 @@ impl Pipeline {
         work: Work<'_>,
     ) -> Result<Written, StoreError> {
         let mut parts = work.parts;
-        let fresh = drop_seen(turn, writing, &mut parts).await?;
+        let seen = drop_seen(turn, writing, &mut parts, work.read_at).await?;
         let (mut tally, mut counts, mut events) = (Tally::default(), Counts::default(), Vec::new());
         for part in parts {
             tally.merge(part.tally);
@@ -201,10 +211,9 @@ impl Pipeline {
         changes.outbox.extend(self.what_is_lost(writing, work.readings).await?);
         writing.snapshots(work.snapshots).await?;
         writing.changes(&changes, work.read_at).await?;
-        writing.usage(&mut tally).await?;
-        let runs = writing.seen(fresh, work.read_at).await?;
+        let folded = writing.usage(&tally).await?;
         writing.coverage(work.readings, work.cursor).await?;
-        Ok(Written { changes, events, detected, tally, counts, runs })
+        Ok(Written { changes, events, detected, tally, counts, folded, seen: Some(seen) })
     }
 
     /// What the rules find in events, taken further from what the store holds.
@@ -227,8 +236,12 @@ impl Pipeline {
         let found = self.auditor().detections(&detected, &previous, now);
         changes.findings.extend(found.findings);
         changes.detected.extend(found.detected);
-        let found = detected.found.into_iter();
-        Ok(found.map(|(verdict, event)| DetectedEvent { verdict, event: event.clone() }).collect())
+        let auditor = self.auditor();
+        let level = |rule: &str| auditor.standards().rules.rule(rule).map(|rule| rule.level);
+        let found = detected.found.into_iter().filter_map(|(verdict, event)| {
+            Some(DetectedEvent { level: level(&verdict.rule)?, verdict, event: event.clone() })
+        });
+        Ok(found.collect())
     }
 
     fn after_commit(
@@ -254,56 +267,68 @@ impl Pipeline {
     }
 }
 
-/// Takes out of the parts what any instance has stored before, and gives the prints of what is left, each once
-/// and in order.
+/// Takes out of the parts what any instance has stored before, and stores what events are left.
 async fn drop_seen(
     turn: &mut Turn,
     writing: &mut Writing,
     parts: &mut [Part],
-) -> Result<BTreeMap<Block, Vec<u64>>, StoreError> {
-    let blocks: BTreeSet<Block> = parts.iter().flat_map(Part::blocks).cloned().collect();
-    writing.load_seen(&mut turn.seen, &blocks).await?;
-    let mut fresh: BTreeMap<Block, Vec<u64>> = BTreeMap::new();
-    off_the_reactor(|| {
-        for part in parts {
-            part.drop_seen(|block, prints| {
-                let unseen = without_places(prints, &turn.seen.duplicates(block, prints));
-                let earlier = fresh.entry(block.clone()).or_default();
-                let unseen = without(unseen, earlier);
-                merge_into(earlier, &unseen);
-                unseen
-            });
-        }
-    });
-    fresh.retain(|_, prints| !prints.is_empty());
-    Ok(fresh)
-}
-
-/// Those of some prints that do not stand at places, which are in order.
-fn without_places(prints: &[u64], places: &[usize]) -> Vec<u64> {
-    let mut places = places.iter().peekable();
-    let is_left = |(at, _): &(usize, &u64)| places.next_if_eq(&at).is_none();
-    prints.iter().enumerate().filter(is_left).map(|(_, print)| *print).collect()
-}
-
-/// Those of some prints that are not among others; both are in order.
-fn without(prints: Vec<u64>, others: &[u64]) -> Vec<u64> {
-    if others.is_empty() {
-        return prints;
+    now: DateTime<Utc>,
+) -> Result<Seen, StoreError> {
+    let mut prints: BTreeMap<Block, Vec<u64>> = BTreeMap::new();
+    for (block, more) in parts.iter().flat_map(Part::prints) {
+        merge_into(prints.entry(block.clone()).or_default(), more);
     }
-    let mut others = others.iter().copied().peekable();
-    let is_new = |print: &u64| {
-        while others.next_if(|other| other < print).is_some() {}
-        others.peek() != Some(print)
-    };
-    prints.into_iter().filter(is_new).collect()
+    let blocks: Vec<(Block, Vec<u64>)> = prints.into_iter().collect();
+    let seen = writing.seen(&mut turn.seen, &blocks, now).await?;
+    let mut new: BTreeMap<Block, New> =
+        blocks.into_iter().zip(&seen.duplicates).map(|((block, prints), old)| (block, New::of(prints, old))).collect();
+    for part in parts {
+        part.drop_seen(|block, prints| match new.get_mut(block) {
+            Some(new) => new.take(prints),
+            None => Vec::new(),
+        });
+    }
+    Ok(seen)
 }
 
-/// Merges prints into others; both are in order, and nothing is in both.
-fn merge_into(prints: &mut Vec<u64>, others: &[u64]) {
-    prints.extend_from_slice(others);
+/// The prints of a block that were not seen before, until a part takes them.
+struct New {
+    prints: Vec<u64>,
+    is_there: Vec<bool>,
+}
+
+impl New {
+    fn of(prints: Vec<u64>, old: &[usize]) -> Self {
+        let mut is_there = vec![true; prints.len()];
+        for place in old {
+            if let Some(is_there) = is_there.get_mut(*place) {
+                *is_there = false;
+            }
+        }
+        Self { prints, is_there }
+    }
+
+    /// Which of some prints, given in order, were there; each is so once.
+    fn take(&mut self, prints: &[u64]) -> Vec<bool> {
+        let mut there = self.prints.iter().zip(&mut self.is_there).peekable();
+        let mut take = |print: &u64| {
+            while there.next_if(|(other, _)| *other < print).is_some() {}
+            there.next_if(|(other, _)| *other == print).is_some_and(|(_, is_there)| std::mem::take(is_there))
+        };
+        prints.iter().map(&mut take).collect()
+    }
+}
+
+/// Merges prints into others; both are in order, and each is once in the result.
+fn merge_into(prints: &mut Vec<u64>, more: Vec<u64>) {
+    if prints.is_empty() {
+        *prints = more;
+        return;
+    }
+    prints.extend(more);
     // Two runs in order: the sort is a merge.
     prints.sort();
+    prints.dedup();
 }
 
 /// The keys that events have changed.

@@ -62,15 +62,15 @@ impl Pipeline {
     pub(super) async fn begin(&self) -> anyhow::Result<(MutexGuard<'_, Turn>, Writing)> {
         let mut turn = self.turn().await?;
         let writing = self.store.begin().await?;
-        self.catch_up(&mut turn, &writing).await?;
+        self.catch_up(&mut turn, writing.turn()).await?;
         Ok((turn, writing))
     }
 
-    /// Takes up what other instances have stored since the last turn, if they have. While `writing` is open
-    /// nobody stores more.
-    pub(super) async fn catch_up(&self, turn: &mut Turn, writing: &Writing) -> anyhow::Result<()> {
+    /// Takes up what other instances have stored since the last turn, if they have. While the transaction of that
+    /// number is open nobody stores more.
+    pub(super) async fn catch_up(&self, turn: &mut Turn, number: i64) -> anyhow::Result<()> {
         let is_next = match turn.last {
-            Some(last) => last + 1 == writing.turn(),
+            Some(last) => last + 1 == number,
             None => !self.store.is_shared(),
         };
         if !is_next {

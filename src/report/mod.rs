@@ -10,8 +10,10 @@ pub mod html;
 mod model;
 pub mod ocsf;
 mod opinions;
+//pub mod replay;
 pub mod residency;
 pub mod scan;
+mod table;
 #[cfg(test)]
 mod tests;
 

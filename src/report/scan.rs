@@ -2,12 +2,11 @@
 
 use std::io;
 
-use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::Table;
 use serde::Serialize;
 
-use super::ocsf;
+use super::{ocsf, table};
 use crate::audit::Auditor;
 use crate::model::{Finding, Level, Outcome, Reading, ReadingResult};
 use crate::notify;
@@ -181,19 +180,11 @@ impl<'a> Scan<'a> {
     }
 
     fn findings_table(&self, width: Option<u16>) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-        if let Some(width) = width {
-            table.set_width(width);
-        } else {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
-        table.set_header(["LEVEL", "RULE", "ACCOUNT", "REGION", "WHAT"]);
+        let mut table = table::table(["LEVEL", "RULE", "ACCOUNT", "REGION", "WHAT"], width);
         for ScanFinding { finding, .. } in &self.findings {
-            let style = level_style(finding.level);
             let region = finding.subject.region.as_ref().map_or("-", |region| region.as_str());
             table.add_row([
-                format!("{style}{}{style:#}", finding.level),
+                table::level(finding.level),
                 finding.rule.clone(),
                 finding.subject.account.to_string(),
                 region.to_owned(),
@@ -256,14 +247,4 @@ impl<'a> Scan<'a> {
 fn controls(finding: &Finding) -> String {
     let framework = |(name, ids): (&String, &Vec<String>)| format!("{name}: {}", ids.join(", "));
     finding.controls.iter().map(framework).collect::<Vec<_>>().join("; ")
-}
-
-fn level_style(level: Level) -> Style {
-    match level {
-        Level::Critical => AnsiColor::BrightRed.on_default().bold(),
-        Level::High => AnsiColor::Red.on_default(),
-        Level::Medium => AnsiColor::Yellow.on_default(),
-        Level::Low => AnsiColor::Cyan.on_default(),
-        Level::Informational => Style::new(),
-    }
 }

@@ -2,9 +2,13 @@
 //!
 //! An event is read where it lies, since turning a whole record into facts costs more than judging it.
 
+use std::borrow::Cow;
+
 use serde_json::Value as Json;
 
+use super::screen::NOT_LOOKED_AT;
 use crate::model::{Fact, FactMap};
+use crate::records::{Raw, RawItems};
 
 /// A value inside a document, borrowed from facts or from JSON.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +17,9 @@ pub enum Node<'a> {
     Fact(&'a Fact),
     /// A part of a CloudTrail record.
     Json(&'a Json),
+    /// A part of a record as it lies in its file. What takes more than a look is unknown: a text with escapes, and
+    /// an object as a whole.
+    Raw(Raw<'a>),
 }
 
 /// A value that is neither a list nor an object.
@@ -33,13 +40,19 @@ impl<'a> Node<'a> {
     pub fn unknown(self) -> Option<&'a str> {
         match self {
             Self::Fact(Fact::Unknown(reason)) => Some(reason),
+            Self::Raw(raw) if raw.is_object() || matches!(raw.text(), Some(Cow::Owned(_))) => {
+                Some(NOT_LOOKED_AT)
+            }
             _ => None,
         }
     }
 
     /// Whether it is null.
     pub fn is_null(self) -> bool {
-        matches!(self, Self::Fact(Fact::Null) | Self::Json(Json::Null))
+        match self {
+            Self::Raw(raw) => raw.is_null(),
+            other => matches!(other, Self::Fact(Fact::Null) | Self::Json(Json::Null)),
+        }
     }
 
     /// Its value, if it is a scalar.
@@ -53,6 +66,7 @@ impl<'a> Node<'a> {
                 Some(value) => Scalar::Int(value),
                 None => Scalar::Float(number.as_f64()?),
             },
+            Self::Raw(raw) => return raw_scalar(raw),
             _ => return None,
         })
     }
@@ -62,6 +76,7 @@ impl<'a> Node<'a> {
         match self {
             Self::Fact(Fact::Map(map)) => map.get(name).map(Self::Fact),
             Self::Json(Json::Object(map)) => map.get(name).map(Self::Json),
+            Self::Raw(raw) => raw.get(name).map(Self::Raw),
             _ => None,
         }
     }
@@ -71,6 +86,7 @@ impl<'a> Node<'a> {
         match self {
             Self::Fact(Fact::List(items)) => Some(Items::Facts(items.iter())),
             Self::Json(Json::Array(items)) => Some(Items::Json(items.iter())),
+            Self::Raw(raw) if raw.is_list() => Some(Items::Raw(raw.items())),
             _ => None,
         }
     }
@@ -98,8 +114,24 @@ impl<'a> Node<'a> {
         match self {
             Self::Fact(fact) => fact.clone(),
             Self::Json(json) => Fact::from(json),
+            Self::Raw(raw) => serde_json::from_str(raw.json()).map_or(Fact::Null, |json: Json| Fact::from(&json)),
         }
     }
+}
+
+/// A scalar as it lies in a file; none of a text that has to be unescaped first.
+fn raw_scalar(raw: Raw<'_>) -> Option<Scalar<'_>> {
+    if let Some(text) = raw.text() {
+        return match text {
+            Cow::Borrowed(text) => Some(Scalar::Text(text)),
+            Cow::Owned(_) => None,
+        };
+    }
+    if let Some(value) = raw.bool() {
+        return Some(Scalar::Bool(value));
+    }
+    let number: serde_json::Number = serde_json::from_str(raw.json()).ok()?;
+    number.as_i64().map(Scalar::Int).or_else(|| number.as_f64().map(Scalar::Float))
 }
 
 /// The items of a list.
@@ -109,6 +141,8 @@ pub enum Items<'a> {
     Facts(std::slice::Iter<'a, Fact>),
     /// Of a JSON array.
     Json(std::slice::Iter<'a, Json>),
+    /// Of an array as it lies in its file.
+    Raw(RawItems<'a>),
 }
 
 impl<'a> Iterator for Items<'a> {
@@ -118,6 +152,7 @@ impl<'a> Iterator for Items<'a> {
         match self {
             Self::Facts(items) => items.next().map(Node::Fact),
             Self::Json(items) => items.next().map(Node::Json),
+            Self::Raw(items) => items.next().map(Node::Raw),
         }
     }
 }
@@ -189,7 +224,7 @@ impl Document for EventDocument<'_> {
 const ENRICHMENT: [&str; 6] = ["event", "boundary", "target", "new_policy", "grant", "trail_change"];
 
 /// Whether a path names one of Keyward's own facts about an event, and no field of the record.
-pub(super) fn is_enrichment(path: &str) -> bool {
+pub fn is_enrichment(path: &str) -> bool {
     path.split('.').next().is_some_and(|first| ENRICHMENT.contains(&first))
 }
 
@@ -276,7 +311,7 @@ fn walk<'d>(node: Node<'d>, steps: &[Step], visit: &mut impl FnMut(Node<'d>) -> 
         }
         return Flow::On;
     }
-    if node.unknown().is_some() {
+    if node.unknown().is_some() && !matches!(node, Node::Raw(raw) if raw.is_object()) {
         return visit(node);
     }
     match step.rest.as_deref().and_then(|name| node.member(name)) {

@@ -109,6 +109,22 @@ impl Expr {
         }
     }
 
+    /// Whether the condition, which is unknown, hangs on a leaf whose reason is of some kind. Allocates nothing.
+    pub(super) fn hangs_on<D: Document + ?Sized>(&self, document: &D, is_meant: fn(&str) -> bool) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) | Self::AtLeast(_, parts) => parts
+                .iter()
+                .filter(|part| part.eval(document) == Kleene::Unknown)
+                .any(|part| part.hangs_on(document, is_meant)),
+            Self::Not(part) => part.hangs_on(document, is_meant),
+            Self::Field(path, Test::Reference(other, _)) => {
+                is_unknown_at(path, document, is_meant) || is_unknown_at(other, document, is_meant)
+            }
+            Self::Field(path, _) => is_unknown_at(path, document, is_meant),
+            Self::Keyword(_) => is_unknown_in(document.searched(), is_meant),
+        }
+    }
+
     /// Collects the paths that the condition looks at.
     pub(super) fn paths<'e>(&'e self, paths: &mut Vec<&'e Path>) {
         match self {
@@ -319,6 +335,17 @@ fn unknowns_in(node: Node<'_>, reasons: &mut BTreeSet<String>) {
     for child in node.items().into_iter().flatten().chain(members) {
         unknowns_in(child, reasons);
     }
+}
+
+fn is_unknown_at<D: Document + ?Sized>(path: &Path, document: &D, is_meant: fn(&str) -> bool) -> bool {
+    path.visit(document, &mut |node| if is_unknown_in(node, is_meant) { Flow::Stop } else { Flow::On })
+        == Flow::Stop
+}
+
+fn is_unknown_in(node: Node<'_>, is_meant: fn(&str) -> bool) -> bool {
+    let members = node.members().into_iter().flatten().map(|(_, member)| member);
+    node.unknown().is_some_and(is_meant)
+        || node.items().into_iter().flatten().chain(members).any(|child| is_unknown_in(child, is_meant))
 }
 
 /// The facts at some paths, those that are there.

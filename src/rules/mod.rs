@@ -20,6 +20,7 @@ mod message;
 mod modifier;
 mod pattern;
 mod rule;
+mod screen;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,9 @@ mod values;
 mod yaml;
 
 pub use builtin::builtin_files;
-pub use document::{Document, EventDocument, Items, Members, Node, Scalar};
+pub use document::{Document, EventDocument, Items, Members, Node, Scalar, is_enrichment};
 pub use error::{RuleError, RuleErrors};
 pub use exemplar::ExemplarResult;
 pub use rule::{Exemplar, Rule};
+pub use screen::{NOT_LOOKED_AT, Screened};
 pub use set::{RuleFile, RuleSet};

@@ -142,6 +142,11 @@ impl RuleSet {
             .collect()
     }
 
+    /// The rules that could match an event of this source and name, in no order.
+    pub(super) fn event_candidates(&self, source: &str, name: &str) -> impl Iterator<Item = usize> {
+        self.events.candidates(source, name)
+    }
+
     /// Whether any rule could match an event of this source and name.
     pub fn wants(&self, event_source: &str, event_name: &str) -> bool {
         self.events.candidates(event_source, event_name).next().is_some()

@@ -1,11 +1,16 @@
 //! The one write path: a transaction that reads what it builds upon.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::{Any, Row as _, Transaction};
 
 use super::outbox::LastSaid;
-use super::sql::{About, micros};
-use super::{Result, Store, StoredReading, coverage, findings, outbox, snapshots, verdicts};
+use super::sql::{About, ROWS, column, micros, placeholders, statement};
+use super::{
+    Folded, LINES_A_KEY, Result, Seen, Store, StoredReading, coverage, findings, outbox, seen, snapshots, usage, verdicts,
+};
+use crate::ledger::{Block, SeenCache, Tally};
 use crate::model::{Batch, Changes, Cursor, Finding, Reading, Snapshot, SourceKind};
 
 /// A transaction that is the only one to write until it ends, so that what it reads is what it builds upon.
@@ -110,6 +115,29 @@ impl Writing {
         outbox::write(transaction, &changes.outbox, at).await
     }
 
+    /// Tells which events of a batch were committed before, and writes that the others are. Each block comes once,
+    /// its fingerprints strictly ascending. Once everything is committed, `cache` has to be told.
+    ///
+    /// # Errors
+    /// When the database does not give or take it.
+    pub async fn seen(
+        &mut self,
+        cache: &mut SeenCache,
+        blocks: &[(Block, Vec<u64>)],
+        at: DateTime<Utc>,
+    ) -> Result<Seen> {
+        seen::take(&mut self.transaction, cache, blocks, at).await
+    }
+
+    /// Adds to the ledger what was used.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn usage(&mut self, tally: &Tally) -> Result<Folded> {
+        usage::write_unattributed(&mut self.transaction, &tally.unattributed()).await?;
+        usage::write(&mut self.transaction, &tally.deltas(), LINES_A_KEY).await
+    }
+
     /// Writes what was attempted, and where the source goes on.
     ///
     /// # Errors
@@ -130,6 +158,28 @@ impl Writing {
     /// When the database does not take it; nothing of it was written then.
     pub async fn commit(self) -> Result<()> {
         self.transaction.commit().await.about("a batch")
+    }
+}
+
+impl Store {
+    /// Which of some inputs were processed, by the names under which they are marked.
+    ///
+    /// # Errors
+    /// When the database does not tell.
+    pub async fn processed(&self, marks: &[String]) -> Result<BTreeSet<String>> {
+        const WHAT: &str = "batches";
+        let mut processed = BTreeSet::new();
+        for chunk in marks.chunks(ROWS) {
+            let list = placeholders(1, chunk.len());
+            let mut query = statement(format!("SELECT id FROM batch WHERE id IN ({list})"));
+            for mark in chunk {
+                query = query.bind(mark.clone());
+            }
+            for row in &query.fetch_all(&self.pool).await.about(WHAT)? {
+                processed.insert(column(row, 0, WHAT)?);
+            }
+        }
+        Ok(processed)
     }
 }
 

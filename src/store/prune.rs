@@ -13,6 +13,8 @@ pub struct Retention {
     /// The ids of events that were seen, from when they were. Longer than a look-up's overlap and the longest
     /// time that Keyward may stand still: an event that comes again later counts again.
     pub events: TimeDelta,
+    /// The lines of the usage ledger, and of which hours it can speak. The newest use of each key stays.
+    pub usage: TimeDelta,
 }
 
 /// How many rows were removed.
@@ -22,6 +24,10 @@ pub struct Pruned {
     pub findings: u64,
     /// Past snapshots.
     pub snapshots: u64,
+    /// Runs of fingerprints of events.
+    pub runs: u64,
+    /// Lines of the usage ledger.
+    pub usage: u64,
     /// Published and dead messages.
     pub messages: u64,
     /// Batch marks.
@@ -35,6 +41,8 @@ impl Writing {
     /// When the database does not take it.
     pub async fn prune(&mut self, now: DateTime<Utc>, retention: Retention) -> Result<Pruned> {
         let old = micros(now - retention.history);
+        // An hour that began before is not whole any more.
+        let hour = (now - retention.usage).timestamp().div_euclid(3_600);
         let transaction = self.transaction();
         let mut remove = async |sql: &'static str, before: i64| -> Result<u64> {
             let done = sqlx::query(sql).bind(before).execute(&mut **transaction).await.about("retention")?;
@@ -49,11 +57,15 @@ impl Writing {
         ] {
             remove(dependent, old).await?;
         }
+        remove("DELETE FROM unattributed WHERE hour < $1", hour).await?;
+        remove("DELETE FROM heard WHERE day < $1", hour.div_euclid(24)).await?;
         let pruned = Pruned {
             findings: remove("DELETE FROM finding WHERE state = 'resolved' AND resolved_at < $1", old)
                 .await?,
             snapshots: remove("DELETE FROM snapshot WHERE valid_to IS NOT NULL AND valid_to < $1", old)
                 .await?,
+            runs: remove("DELETE FROM seen WHERE written_at < $1", micros(now - retention.events)).await?,
+            usage: remove("DELETE FROM usage WHERE hour < $1", hour).await?,
             messages: remove("DELETE FROM outbox WHERE done_at IS NOT NULL AND done_at < $1", old).await?,
             batches: remove("DELETE FROM batch WHERE read_at < $1", old).await?,
         };

@@ -86,6 +86,11 @@ pub fn event(record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Fa
     Facts { subject, root: Fact::Map(fields) }
 }
 
+/// Whether a call of AWS KMS is a use of key material, by its name.
+pub fn is_use(name: &str) -> bool {
+    CRYPTOGRAPHIC.contains(&name)
+}
+
 /// Whether a record tells of a use of key material.
 pub fn is_cryptographic(record: &EventRecord) -> bool {
     record.source() == KMS && CRYPTOGRAPHIC.contains(&record.name())

@@ -1,0 +1,141 @@
+//! The threads that read inputs.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Input, InputError, Options, Watcher};
+use crate::harvest::Part;
+use crate::pipeline::Pipeline;
+use crate::records::{Limits, Problem};
+
+/// What a worker has read.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// A part of an input.
+    Part { input: String, part: Part },
+    /// A file that was found in a folder and holds no JSON: a licence, a picture.
+    Skipped { input: String },
+    /// An input that could not be opened or read to its end.
+    Failed(InputError),
+}
+
+/// The threads that read inputs, each taking the next one.
+#[derive(Debug)]
+pub(super) struct Workers {
+    running: JoinSet<()>,
+}
+
+struct Worker {
+    pipeline: Arc<Pipeline>,
+    inputs: Arc<Mutex<VecDeque<Input>>>,
+    limits: Limits,
+    out: mpsc::Sender<Read>,
+    watcher: Arc<dyn Watcher>,
+    shutdown: CancellationToken,
+}
+
+impl Workers {
+    pub(super) fn start(
+        pipeline: Arc<Pipeline>,
+        inputs: Vec<Input>,
+        options: &Options,
+        out: mpsc::Sender<Read>,
+        watcher: Arc<dyn Watcher>,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let inputs = Arc::new(Mutex::new(VecDeque::from(inputs)));
+        let mut running = JoinSet::new();
+        for _ in 0..options.jobs.max(1) {
+            let worker = Worker {
+                pipeline: Arc::clone(&pipeline),
+                inputs: Arc::clone(&inputs),
+                limits: options.limits.clone(),
+                out: out.clone(),
+                watcher: Arc::clone(&watcher),
+                shutdown: shutdown.clone(),
+            };
+            running.spawn_blocking(move || worker.run());
+        }
+        Self { running }
+    }
+
+    /// Waits for all of them.
+    pub(super) async fn join(mut self) -> anyhow::Result<()> {
+        while let Some(ended) = self.running.join_next().await {
+            ended.context("a reader of log files ended unexpectedly")?;
+        }
+        Ok(())
+    }
+}
+
+impl Worker {
+    fn run(&self) {
+        while let Some(input) = self.next() {
+            if let Err(error) = self.read(&input) {
+                self.send(Read::Failed(error));
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Input> {
+        let is_over = self.shutdown.is_cancelled() || self.out.is_closed();
+        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_over { None } else { inputs.pop_front() }
+    }
+
+    fn read(&self, input: &Input) -> Result<(), InputError> {
+        let reader = input.open()?;
+        let counted = Counted { reader, watcher: &*self.watcher, shutdown: &self.shutdown };
+        let mut is_first = true;
+        let read = self.pipeline.harvest(&input.mark, counted, self.limits.clone(), |part| {
+            self.watcher.went_on(part.counts.events, 0);
+            let is_no_log = input.was_found && std::mem::take(&mut is_first) && holds_no_json(&part);
+            let input = input.name.clone();
+            self.send(if is_no_log { Read::Skipped { input } } else { Read::Part { input, part } });
+        });
+        match read {
+            // Whoever ended the replay knows that not everything was read.
+            Err(_) if self.shutdown.is_cancelled() => Ok(()),
+            Err(error) => Err(InputError { input: input.name.clone(), problem: error.to_string() }),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Nobody may be listening any more.
+    fn send(&self, read: Read) {
+        let _ended = self.out.blocking_send(read);
+    }
+}
+
+/// Whether a file is of another kind: nothing was read of it, from its first byte on.
+fn holds_no_json(part: &Part) -> bool {
+    let counts = &part.counts;
+    let is_other = |problem: &Problem| matches!(problem, Problem::NotJson(_) | Problem::NotUtf8);
+    counts.events == 0
+        && counts.malformed == 1
+        && counts.problems.iter().all(|first| first.place.index == 0 && is_other(&first.problem))
+}
+
+/// Counts the bytes that are read, and fails at shutdown.
+struct Counted<'a> {
+    reader: Box<dyn io::Read + Send>,
+    watcher: &'a dyn Watcher,
+    shutdown: &'a CancellationToken,
+}
+
+impl io::Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.shutdown.is_cancelled() {
+            return Err(io::Error::other("the replay was ended"));
+        }
+        let read = self.reader.read(buffer)?;
+        self.watcher.went_on(0, read as u64);
+        Ok(read)
+    }
+}
