@@ -107,8 +107,8 @@ pub async fn run(
     work.start("the inventory", ok(rounds.clone().inventory(targets_in, swept_in)));
     work.start("the sampling of last use", ok(rounds.clone().last_usage(targets.clone(), swept)));
     work.start("the look-ups", ok(rounds.lookups(targets)));
-    let retention =
-        Retention { history: TimeDelta::days(i64::from(config.store.retention_days)), events: EVENT_MEMORY };
+    let history = TimeDelta::days(i64::from(config.store.retention_days));
+    let retention = Retention { history, events: EVENT_MEMORY, usage: history };
     work.start("the upkeep", ok(upkeep(Arc::clone(&pipeline), retention, shutdown.clone())));
     work.start(
         "the reload",

@@ -17,6 +17,7 @@ mod key;
 mod observed;
 mod reading;
 mod trail;
+mod usage;
 mod verdict;
 
 pub use account_region::{AccountRegionSnapshot, ConfigOpinion, ConfigPosture, CustomKeyStore};
@@ -34,4 +35,5 @@ pub use key::{
 pub use observed::{Gap, Observed};
 pub use reading::{Reading, ReadingResult};
 pub use trail::{Selectors, TrailSnapshot, TrailStatus};
+pub use usage::{Network, OTHERS, SEVERAL, Unattributed, Usage, UsageCount, UsageOutcome};
 pub use verdict::{Outcome, Subject, SubjectKind, Verdict};

@@ -277,7 +277,8 @@ async fn the_audit_forgets_what_the_store_forgets() {
     let pipeline = pipeline().await;
     pipeline.take(&mut sweep(vec![rotating(false)], 0)).await.unwrap();
     pipeline.take(&mut sweep(vec![rotating(true)], 1)).await.unwrap();
-    let retention = Retention { history: TimeDelta::days(1), events: TimeDelta::days(1) };
+    let retention =
+        Retention { history: TimeDelta::days(1), events: TimeDelta::days(1), usage: TimeDelta::days(1) };
     pipeline.prune(minutes(2), retention).await.unwrap();
     assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Resolved));
     pipeline.prune(minutes(2) + TimeDelta::days(1), retention).await.unwrap();

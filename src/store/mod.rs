@@ -10,10 +10,12 @@ mod coverage;
 mod findings;
 mod outbox;
 mod prune;
+mod seen;
 mod snapshots;
 mod sql;
 #[cfg(test)]
 mod suite;
+mod usage;
 mod verdicts;
 
 use sqlx::AnyPool;
@@ -24,6 +26,8 @@ pub use coverage::StoredReading;
 pub use findings::{FindingFilter, HistoryEntry};
 pub use outbox::{Claimed, LastSaid, OutboxStats};
 pub use prune::{Pruned, Retention};
+pub use seen::Taken;
+pub use usage::{Folded, Heard, KeyUsage, LINES_A_KEY, LastUse};
 pub use verdicts::{Judged, RuleOutcome, VerdictCount, VerdictFilter};
 
 /// Why the store could not do what it was asked for.

@@ -13,6 +13,8 @@ pub struct Retention {
     /// The ids of events that were seen, from when they were. Longer than a look-up's overlap and the longest
     /// time that Keyward may stand still: an event that comes again later counts again.
     pub events: TimeDelta,
+    /// The lines of the usage ledger, and of which hours it can speak. The newest use of each key stays.
+    pub usage: TimeDelta,
 }
 
 /// How many rows were removed.
@@ -24,6 +26,10 @@ pub struct Pruned {
     pub snapshots: u64,
     /// Ids of events.
     pub events: u64,
+    /// Runs of fingerprints of events.
+    pub runs: u64,
+    /// Lines of the usage ledger.
+    pub usage: u64,
     /// Published and dead messages.
     pub messages: u64,
     /// Batch marks.
@@ -34,6 +40,9 @@ impl Store {
     /// Removes what is older than its retention. What is current, open, excepted or waiting always stays.
     pub async fn prune(&self, now: DateTime<Utc>, retention: Retention) -> Result<Pruned> {
         let old = micros(now - retention.history);
+        let forgotten = micros(now - retention.events);
+        // An hour that began before is not whole any more.
+        let hour = (now - retention.usage).timestamp().div_euclid(3_600);
         let mut transaction = self.write_transaction().await?;
         let mut remove = async |sql: &'static str, before: i64| -> Result<u64> {
             let done = sqlx::query(sql).bind(before).execute(&mut *transaction).await.about("retention")?;
@@ -48,13 +57,16 @@ impl Store {
         ] {
             remove(dependent, old).await?;
         }
+        remove("DELETE FROM unattributed WHERE hour < $1", hour).await?;
+        remove("DELETE FROM heard WHERE day < $1", hour.div_euclid(24)).await?;
         let pruned = Pruned {
             findings: remove("DELETE FROM finding WHERE state = 'resolved' AND resolved_at < $1", old)
                 .await?,
             snapshots: remove("DELETE FROM snapshot WHERE valid_to IS NOT NULL AND valid_to < $1", old)
                 .await?,
-            events: remove("DELETE FROM event_seen WHERE seen_at < $1", micros(now - retention.events))
-                .await?,
+            events: remove("DELETE FROM event_seen WHERE seen_at < $1", forgotten).await?,
+            runs: remove("DELETE FROM seen WHERE written_at < $1", forgotten).await?,
+            usage: remove("DELETE FROM usage WHERE hour < $1", hour).await?,
             messages: remove("DELETE FROM outbox WHERE done_at IS NOT NULL AND done_at < $1", old).await?,
             batches: remove("DELETE FROM batch WHERE read_at < $1", old).await?,
         };

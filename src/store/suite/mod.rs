@@ -1,6 +1,7 @@
 //! How a store has to behave, on each database that it can be.
 
 mod estate;
+mod events;
 mod judgements;
 mod outbox;
 mod transactions;
@@ -135,6 +136,20 @@ on_every_database! {
         ],
         several: [
             twenty_thousand_keys_are_affordable,
+        ]
+    }
+    events {
+        everywhere: [
+            an_event_is_new_once_in_its_block,
+            what_was_not_committed_was_not_seen,
+            many_runs_become_few_and_nothing_is_lost,
+            a_block_that_was_forgotten_begins_anew_for_everybody,
+            totals_are_true_in_any_order_and_batches,
+            a_set_is_asked_for_in_all_its_regions,
+            old_lines_are_pruned_and_the_last_use_stays,
+        ],
+        several: [
+            of_many_writers_one_has_each_event,
         ]
     }
     judgements {

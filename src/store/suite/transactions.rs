@@ -61,10 +61,15 @@ pub(super) async fn what_is_old_is_pruned_and_nothing_else(bench: &Bench) {
     store.commit(&second, &mended).await.unwrap();
     store.outbox_sent("m1", at(100), "sns").await.unwrap();
 
-    let retention = Retention { history: TimeDelta::seconds(500), events: TimeDelta::seconds(550) };
+    let retention = Retention {
+        history: TimeDelta::seconds(500),
+        events: TimeDelta::seconds(550),
+        usage: TimeDelta::hours(1),
+    };
     assert_eq!(store.prune(at(500), retention).await.unwrap(), Pruned::default(), "nothing is old yet");
     let pruned = store.prune(at(601), retention).await.unwrap();
-    let expected = Pruned { findings: 1, snapshots: 1, events: 1, messages: 1, batches: 2 };
+    let expected =
+        Pruned { findings: 1, snapshots: 1, events: 1, messages: 1, batches: 2, ..Pruned::default() };
     assert_eq!(pruned, expected);
     assert_eq!(store.history(&resolved_id).await.unwrap(), []);
     assert_eq!(store.last_said(&[resolved_id]).await.unwrap(), []);
