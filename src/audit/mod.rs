@@ -186,11 +186,16 @@ impl Auditor {
 
     /// What follows from a batch. Its events have to be free of those taken before.
     pub fn take(&mut self, batch: &Batch) -> Changes {
-        self.version += 1;
-        let touched = self.estate.apply(batch);
-        let mut changes = self.settle(&touched, GONE, batch.read_at);
+        let mut changes = self.take_snapshots(batch);
         self.take_events(&batch.events, batch.read_at, &mut changes);
         changes
+    }
+
+    /// What follows from what a batch has seen of keys and Regions.
+    pub fn take_snapshots(&mut self, batch: &Batch) -> Changes {
+        self.version += 1;
+        let touched = self.estate.apply(batch);
+        self.settle(&touched, GONE, batch.read_at)
     }
 
     /// What follows when account-Regions are audited no more: their keys leave the estate, and what was found

@@ -78,11 +78,13 @@ specs! {
     EVENTS_MALFORMED: Counter "keyward_events_malformed_total" []
         "CloudTrail records that could not be read, each logged with its place."; "1"
     EVENT_LAG: Histogram "keyward_event_lag_seconds" []
-        "Seconds from the call that a record tells of to its evaluation."; "1"
+        "Seconds from the newest call of each input, by account and Region, to its evaluation."; "1"
     DETECTIONS: Counter "keyward_detections_total" ["rule", "level"]
         "Events that a rule found to be a violation."; "event rules"
     KEY_REQUESTS: Counter "keyward_key_requests_total" ["operation", "outcome"]
         "Uses of keys seen in CloudTrail, by operation and outcome (success, denied, error)."; "KMS operations (56) × 3"
+    LEDGER_FOLDED: Counter "keyward_ledger_folded_total" []
+        "Uses of keys whose caller the ledger did not keep, because a key had too many callers in an hour."; "1"
     NOTIFICATIONS: Counter "keyward_notifications_total" ["reason", "result"]
         "Attempts to publish an alert (sent, sent_to_fallback, retried, dead)."; "reasons (6) × 4"
     OUTBOX_PENDING: Gauge "keyward_outbox_pending" []

@@ -36,8 +36,8 @@ impl Pipeline {
     }
 
     /// The one part of a batch's events.
-    pub(super) fn harvest_events(&self, events: Vec<EventRecord>) -> Part {
-        let values: Vec<serde_json::Value> = events.into_iter().map(EventRecord::into_record).collect();
+    pub(super) fn harvest_events(&self, events: &[EventRecord]) -> Part {
+        let values: Vec<serde_json::Value> = events.iter().map(|event| event.record().clone()).collect();
         let mut whole = Part::default();
         if !values.is_empty() {
             self.with_tools(Limits::default(), |tools, memo| {

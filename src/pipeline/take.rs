@@ -11,6 +11,7 @@ use super::{Pipeline, off_the_reactor};
 use crate::audit::Auditor;
 use crate::harvest::{Counts, Part};
 use crate::ledger::{Block, Tally};
+use crate::metrics;
 use crate::model::{
     AccountId, Batch, Changes, Cursor, EventRecord, Fact, KeyArn, Level, Reading, Snapshot, SourceKind, Verdict,
 };
@@ -55,7 +56,6 @@ pub struct Parcel {
 
 /// What is written beside what follows from it.
 struct Work<'a> {
-    source: SourceKind,
     read_at: DateTime<Utc>,
     snapshots: &'a [Snapshot],
     parts: Vec<Part>,
@@ -92,7 +92,7 @@ impl Pipeline {
     ///
     /// The store failed; nothing of the batch was taken then, and it may be given again.
     pub async fn take(&self, batch: &mut Batch) -> anyhow::Result<Taken> {
-        let part = self.harvest_events(std::mem::take(&mut batch.events));
+        let part = self.harvest_events(&batch.events);
         let mut turn = self.turn().await?;
         let started = Instant::now();
         let mut writing = self.store.begin().await?;
@@ -106,10 +106,9 @@ impl Pipeline {
             self.catch_up(&mut turn, writing.turn()).await?;
             self.auditor().carry_last_usage(batch);
             turn.is_ahead = true;
-            changes = off_the_reactor(|| self.auditor_mut().take(batch));
+            changes = off_the_reactor(|| self.auditor_mut().take_snapshots(batch));
         }
         let work = Work {
-            source: batch.source,
             read_at: batch.read_at,
             snapshots: &batch.snapshots,
             parts: vec![part],
@@ -151,7 +150,6 @@ impl Pipeline {
             }
         }
         let work = Work {
-            source: parcel.source,
             read_at: parcel.read_at,
             snapshots: &[],
             parts,
@@ -252,6 +250,7 @@ impl Pipeline {
         started: Instant,
     ) -> Taken {
         self.count(source, &written.counts, &written.tally);
+        self.metrics.add(&metrics::LEDGER_FOLDED, &[], written.folded.calls);
         self.count_detections(&written.changes);
         self.observe_batch(source, started.elapsed());
         let taken = self.taken(&written.events, read_at);

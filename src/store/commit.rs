@@ -147,6 +147,11 @@ impl Writing {
         coverage::write_cursor(&mut self.transaction, cursor).await
     }
 
+    #[cfg(test)]
+    pub(super) fn into_transaction(self) -> Transaction<'static, Any> {
+        self.transaction
+    }
+
     /// The transaction itself, for the store's other files.
     pub(super) fn transaction(&mut self) -> &mut Transaction<'static, Any> {
         &mut self.transaction

@@ -1,6 +1,7 @@
 //! How a store has to behave, on each database that it can be.
 
 mod estate;
+mod events;
 mod judgements;
 mod outbox;
 mod transactions;
@@ -10,14 +11,13 @@ use std::io::Write;
 use std::task::Poll;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
 use sqlx::Connection;
 
 use super::*;
 use crate::findings::fixtures::{at, key, key_subject, rules, verdict};
 use crate::findings::{Exceptions, settle, vanish};
 use crate::model::{
-    AccountRegionSnapshot, Batch, Changes, Cursor, EventRecord, FindingState, KeySnapshot, LastUsage, Level,
+    AccountRegionSnapshot, Batch, Changes, Cursor, FindingState, KeySnapshot, LastUsage, Level,
     Observed, OutboxRow, Outcome, Reading, ReadingResult, Snapshot, SourceKind, SubjectKind, SubjectVerdicts,
     Transition,
 };
@@ -178,6 +178,20 @@ on_every_database! {
             twenty_thousand_keys_are_affordable,
         ]
     }
+    events {
+        everywhere: [
+            an_event_is_new_once_in_its_block,
+            what_was_not_committed_was_not_seen,
+            many_runs_become_few_and_nothing_is_lost,
+            a_block_that_was_forgotten_begins_anew_for_everybody,
+            totals_are_true_in_any_order_and_batches,
+            a_set_is_asked_for_in_all_its_regions,
+            old_lines_are_pruned_and_the_last_use_stays,
+        ],
+        several: [
+            of_many_writers_one_has_each_event,
+        ]
+    }
     judgements {
         everywhere: [
             verdicts_are_replaced_and_counted,
@@ -249,14 +263,6 @@ fn region(read_at: DateTime<Utc>) -> AccountRegionSnapshot {
 fn with_keys(id: &str, read_at: DateTime<Utc>, keys: impl IntoIterator<Item = KeySnapshot>) -> Batch {
     let snapshots = keys.into_iter().map(|key| Snapshot::Key(Box::new(key))).collect();
     Batch { snapshots, ..batch(id, read_at) }
-}
-
-fn event(id: &str, seconds: i64) -> EventRecord {
-    EventRecord::new(json!({
-        "eventID": id, "eventName": "DisableKey", "eventSource": "kms.amazonaws.com",
-        "eventTime": at(seconds).to_rfc3339(),
-    }))
-    .unwrap()
 }
 
 fn reading(api: &str, result: ReadingResult, seconds: i64) -> Reading {

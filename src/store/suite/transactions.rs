@@ -43,7 +43,7 @@ pub(super) async fn batches_of_two_regions_may_share_a_name(bench: &Bench) {
 
 pub(super) async fn what_is_old_is_pruned_and_nothing_else(bench: &Bench) {
     let store = bench.store().await;
-    let mut first = with_keys("1", at(0), [snapshot(1, "old", at(0)), snapshot(2, "p", at(0))]);
+    let first = with_keys("1", at(0), [snapshot(1, "old", at(0)), snapshot(2, "p", at(0))]);
     let mut changes = judged(1, &[("r1", Outcome::Fail), ("r2", Outcome::Fail)], 0);
     let resolved_id = changes.findings[0].finding.id.clone();
     changes.outbox = vec![message("m1", &resolved_id, "opened"), message("m2", "f2", "opened")];
@@ -55,7 +55,7 @@ pub(super) async fn what_is_old_is_pruned_and_nothing_else(bench: &Bench) {
         findings: settle(&verdicts, &rules, &previous, &Exceptions::default(), at(100)),
         ..Changes::default()
     };
-    let mut second = with_keys("2", at(100), [snapshot(1, "new", at(100))]);
+    let second = with_keys("2", at(100), [snapshot(1, "new", at(100))]);
     store.commit(&second, &mended).await.unwrap();
     store.outbox_sent("m1", at(100), "sns").await.unwrap();
 

@@ -1,0 +1,231 @@
+//! What the ledger tells.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::any::AnyRow;
+
+use super::{WHAT, member, set_and_region};
+use crate::model::{KeyArn, KeySetId, Network, Usage, UsageCount};
+use crate::store::sql::{
+    About, ROWS, column, from_name, placeholders, rows_of_placeholders, statement, time, uncount,
+};
+use crate::store::{Result, Store};
+
+/// The newest successful use of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastUse {
+    /// The key's ARN; of a set, that of the member that was used.
+    pub key: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub principal: String,
+    /// What for.
+    pub operation: String,
+    /// From which account; empty for AWS services that call for themselves.
+    pub account: String,
+    /// From where.
+    pub network: Network,
+    /// The kind of the encryption context.
+    pub context: String,
+}
+
+/// One line of the ledger.
+pub type KeyUsage = (Usage, UsageCount);
+
+/// For which time the ledger can speak of an account-Region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Heard {
+    /// The account.
+    pub account: String,
+    /// The Region.
+    pub region: String,
+    /// The beginning of the first hour of which a record was taken.
+    pub first: DateTime<Utc>,
+    /// The end of the last hour of which a record was taken.
+    pub last: DateTime<Utc>,
+    /// Of how many hours between records were taken.
+    pub hours: u64,
+    /// How many records were taken, each counted once.
+    pub records: u64,
+}
+
+const LINE: &str =
+    "hour, key_set, region, principal, operation, outcome, account, network, context, count, first, last";
+
+impl Store {
+    /// The lines of a key set in all Regions, from one hour to another (both in hours since 1970, and in it), in
+    /// order.
+    pub async fn usage_of_key_set(&self, set: &KeySetId, from: i64, to: i64) -> Result<Vec<KeyUsage>> {
+        let mut of_sets = self.usage_of_key_sets(std::slice::from_ref(set), from, to).await?;
+        Ok(of_sets.remove(set.as_str()).unwrap_or_default())
+    }
+
+    /// The same of several key sets, by their ids.
+    pub async fn usage_of_key_sets(
+        &self,
+        sets: &[KeySetId],
+        from: i64,
+        to: i64,
+    ) -> Result<BTreeMap<String, Vec<KeyUsage>>> {
+        let mut found: BTreeMap<String, Vec<KeyUsage>> = BTreeMap::new();
+        for chunk in sets.chunks(ROWS) {
+            let list = placeholders(3, chunk.len());
+            let mut query = statement(format!(
+                "SELECT {LINE} FROM usage WHERE hour >= $1 AND hour <= $2 AND key_set IN ({list})"
+            ))
+            .bind(from)
+            .bind(to);
+            for set in chunk {
+                query = query.bind(set.as_str().to_owned());
+            }
+            for row in &query.fetch_all(&self.pool).await.about(WHAT)? {
+                found.entry(column(row, 1, WHAT)?).or_default().push(usage(row)?);
+            }
+        }
+        for lines in found.values_mut() {
+            lines.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        Ok(found)
+    }
+
+    /// The newest successful use of a key.
+    pub async fn last_used(&self, key: &KeyArn) -> Result<Option<LastUse>> {
+        Ok(self.last_uses(std::slice::from_ref(key)).await?.remove(&key.to_string()))
+    }
+
+    /// The newest successful use of each of the keys that was used, by its ARN.
+    pub async fn last_uses(&self, keys: &[KeyArn]) -> Result<BTreeMap<String, LastUse>> {
+        let mut found = BTreeMap::new();
+        for chunk in keys.chunks(ROWS) {
+            let mut query = statement(format!(
+                "WITH wanted (key_set, region) AS (VALUES {})
+                 SELECT last_use.key_set, last_use.region, at, principal, operation, account, network, context
+                 FROM wanted JOIN last_use
+                 ON last_use.key_set = wanted.key_set AND last_use.region = wanted.region",
+                rows_of_placeholders(chunk.len(), 2)
+            ));
+            for key in chunk {
+                let (key_set, region) = set_and_region(&key.to_string());
+                query = query.bind(key_set).bind(region);
+            }
+            for row in &query.fetch_all(&self.pool).await.about(WHAT)? {
+                let last_use = last_use(row)?;
+                found.insert(last_use.key.clone(), last_use);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The newest successful use of every key and set: by key set, the members' in the order of their Regions.
+    pub async fn all_last_uses(&self) -> Result<BTreeMap<String, Vec<LastUse>>> {
+        let rows = sqlx::query(
+            "SELECT key_set, region, at, principal, operation, account, network, context FROM last_use",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .about(WHAT)?;
+        let mut found: BTreeMap<String, Vec<LastUse>> = BTreeMap::new();
+        for row in &rows {
+            found.entry(column(row, 0, WHAT)?).or_default().push(last_use(row)?);
+        }
+        for uses in found.values_mut() {
+            uses.sort_by(|one, other| one.key.cmp(&other.key));
+        }
+        Ok(found)
+    }
+
+    /// For which time the ledger can speak, by account and Region. An account-Region that is not in it has not been
+    /// heard of at all.
+    pub async fn heard(&self) -> Result<Vec<Heard>> {
+        let rows = sqlx::query(
+            "SELECT account, region, day, hours, records FROM heard ORDER BY account, region, day",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .about(WHAT)?;
+        let mut found: BTreeMap<(String, String), Heard> = BTreeMap::new();
+        for row in &rows {
+            let (account, region): (String, String) = (column(row, 0, WHAT)?, column(row, 1, WHAT)?);
+            let (day, hours): (i64, i64) = (column(row, 2, WHAT)?, column(row, 3, WHAT)?);
+            let day = Heard {
+                account: account.clone(),
+                region: region.clone(),
+                first: hour_start(day * 24 + i64::from(hours.trailing_zeros())),
+                last: hour_start(day * 24 + 64 - i64::from(hours.leading_zeros())),
+                hours: u64::from(hours.count_ones()),
+                records: uncount(column(row, 4, WHAT)?),
+            };
+            match found.entry((account, region)) {
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(day);
+                }
+                std::collections::btree_map::Entry::Occupied(mut entry) => {
+                    let heard = entry.get_mut();
+                    heard.first = heard.first.min(day.first);
+                    heard.last = heard.last.max(day.last);
+                    heard.hours += day.hours;
+                    heard.records += day.records;
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// How many uses could not be attributed to a key, by account and Region, from one hour to another (both in it).
+    pub async fn unattributed(&self, from: i64, to: i64) -> Result<BTreeMap<(String, String), u64>> {
+        // Summed here: a sum of BIGINT is NUMERIC on PostgreSQL.
+        let rows =
+            sqlx::query("SELECT account, region, count FROM unattributed WHERE hour >= $1 AND hour <= $2")
+                .bind(from)
+                .bind(to)
+                .fetch_all(&self.pool)
+                .await
+                .about(WHAT)?;
+        let mut found = BTreeMap::new();
+        for row in &rows {
+            let place = (column(row, 0, WHAT)?, column(row, 1, WHAT)?);
+            *found.entry(place).or_default() += uncount(column(row, 2, WHAT)?);
+        }
+        Ok(found)
+    }
+}
+
+/// The beginning of an hour since 1970.
+fn hour_start(hour: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(hour * 3_600, 0).unwrap_or_default()
+}
+
+fn usage(row: &AnyRow) -> Result<KeyUsage> {
+    let (key_set, region): (&str, &str) = (column(row, 1, WHAT)?, column(row, 2, WHAT)?);
+    let usage = Usage {
+        hour: column(row, 0, WHAT)?,
+        key: member(key_set, region),
+        principal: column(row, 3, WHAT)?,
+        operation: column(row, 4, WHAT)?,
+        outcome: from_name(column(row, 5, WHAT)?, WHAT)?,
+        account: column(row, 6, WHAT)?,
+        network: from_name(column(row, 7, WHAT)?, WHAT)?,
+        context: column(row, 8, WHAT)?,
+    };
+    let count = UsageCount {
+        count: uncount(column(row, 9, WHAT)?),
+        first: time(column(row, 10, WHAT)?),
+        last: time(column(row, 11, WHAT)?),
+    };
+    Ok((usage, count))
+}
+
+fn last_use(row: &AnyRow) -> Result<LastUse> {
+    Ok(LastUse {
+        key: member(column(row, 0, WHAT)?, column(row, 1, WHAT)?),
+        at: time(column(row, 2, WHAT)?),
+        principal: column(row, 3, WHAT)?,
+        operation: column(row, 4, WHAT)?,
+        account: column(row, 5, WHAT)?,
+        network: from_name(column(row, 6, WHAT)?, WHAT)?,
+        context: column(row, 7, WHAT)?,
+    })
+}
