@@ -21,7 +21,7 @@ pub mod model;
 pub mod notify;
 pub mod pipeline;
 pub mod records;
-//pub mod replay;
+pub mod replay;
 pub mod report;
 pub mod rounds;
 pub mod rules;

@@ -4,7 +4,7 @@ pub mod config;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod pages;
-//mod replay;
+mod replay;
 mod report;
 pub mod rules;
 mod run;
@@ -73,7 +73,7 @@ enum Command {
     /// Audit once and print what was found
     Scan(scan::Args),
     /// Judge log files, from disk or a bucket
-    //Replay(replay::Args),
+    Replay(replay::Args),
     /// Write a report for auditors
     Report(report::Args),
     /// List, check, test and explain rules
@@ -102,7 +102,7 @@ fn run_command(command: Command) -> anyhow::Result<Exit> {
         #[cfg(feature = "sandbox")]
         Command::Demo(args) => in_runtime(demo::run(args)),
         Command::Scan(args) => in_runtime(scan::run(args)),
-        //Command::Replay(args) => in_runtime(replay::run(args)),
+        Command::Replay(args) => in_runtime(replay::run(args)),
         Command::Report(args) => in_runtime(report::run(args)),
         Command::Rules(command) => rules::run(&command, &mut stdout()),
         Command::Config(command) => config::run(&command, &mut stdout()),

@@ -8,8 +8,6 @@ use std::time::UNIX_EPOCH;
 
 use thiserror::Error;
 
-use crate::collect::s3::{Bucket, ObjectRef};
-
 /// What CloudTrail keeps beside the logs of events: digests of them, and insights into them.
 const NO_EVENTS: [&str; 3] = ["CloudTrail-Digest", "CloudTrail-Insight", "CloudTrail-Aggregated"];
 
@@ -40,7 +38,6 @@ pub struct Input {
 #[derive(Debug, Clone)]
 enum InputPlace {
     Disk(PathBuf),
-    Bucket(Bucket, ObjectRef),
 }
 
 impl Input {
@@ -55,20 +52,16 @@ impl Input {
                 Ok(file) => Ok(Box::new(file)),
                 Err(error) => Err(failed(&error)),
             },
-            InputPlace::Bucket(bucket, object) => bucket.open_blocking(object).map_err(|error| failed(&error)),
         }
     }
 }
 
 /// The log files at some paths, in order, each once: files, folders with all that is below them, and
 /// `s3://BUCKET/PREFIX`. What could not be looked at is told beside.
-pub async fn find_inputs(paths: &[String], sdk: &aws_config::SdkConfig) -> (Vec<Input>, Vec<InputError>) {
+pub async fn find_inputs(paths: &[String], _sdk: &aws_config::SdkConfig) -> (Vec<Input>, Vec<InputError>) {
     let (mut inputs, mut errors) = (Vec::new(), Vec::new());
     for path in paths {
-        let found = match path.strip_prefix("s3://") {
-            Some(place) => in_bucket(path, place, sdk).await,
-            None => on_disk(Path::new(path)),
-        };
+        let found = on_disk(Path::new(path));
         match found {
             Ok(found) => inputs.extend(found),
             Err(error) => errors.push(error),
@@ -77,24 +70,6 @@ pub async fn find_inputs(paths: &[String], sdk: &aws_config::SdkConfig) -> (Vec<
     let mut seen = BTreeSet::new();
     inputs.retain(|input| seen.insert(input.mark.clone()));
     (inputs, errors)
-}
-
-async fn in_bucket(path: &str, place: &str, sdk: &aws_config::SdkConfig) -> Result<Vec<Input>, InputError> {
-    let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
-    let bucket = Bucket::new(sdk, name);
-    let objects = bucket
-        .list(prefix)
-        .await
-        .map_err(|error| InputError { input: path.to_owned(), problem: error.to_string() })?;
-    let is_log = |object: &ObjectRef| !NO_EVENTS.iter().any(|kind| object.key.contains(&format!("/{kind}/")));
-    let input = |object: ObjectRef| Input {
-        name: format!("s3://{name}/{}", object.key),
-        mark: object.mark(),
-        size: object.size.unwrap_or_default(),
-        was_found: object.key != prefix,
-        place: InputPlace::Bucket(bucket.clone(), object),
-    };
-    Ok(objects.into_iter().filter(is_log).map(input).collect())
 }
 
 fn on_disk(path: &Path) -> Result<Vec<Input>, InputError> {

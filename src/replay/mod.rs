@@ -2,8 +2,6 @@
 
 mod inputs;
 mod summary;
-#[cfg(test)]
-mod tests;
 mod workers;
 
 use std::sync::Arc;

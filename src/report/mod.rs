@@ -10,7 +10,7 @@ pub mod html;
 mod model;
 pub mod ocsf;
 mod opinions;
-//pub mod replay;
+pub mod replay;
 pub mod residency;
 pub mod scan;
 mod table;
