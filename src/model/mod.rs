@@ -14,6 +14,7 @@ mod fact;
 mod finding;
 mod ids;
 mod key;
+pub mod kms;
 mod observed;
 mod reading;
 mod trail;
