@@ -3,7 +3,7 @@
 //!
 //! Data flows one way: [`collect`] → [`facts`] → [`rules`] → [`findings`] → [`store`] → [`notify`],
 //! [`metrics`], [`report`], [`web`]. The pure rooms ([`model`], [`jurisdiction`], [`facts`], [`rules`],
-//! [`findings`], [`ledger`]) see no clock, no I/O and no SDK. `docs/ARCHITECTURE.md` tells why.
+//! [`findings`], [`records`], [`ledger`]) see no clock, no I/O and no SDK. `docs/ARCHITECTURE.md` tells why.
 
 pub mod audit;
 pub mod cli;
@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod model;
 pub mod notify;
 pub mod pipeline;
+pub mod records;
 pub mod report;
 pub mod rounds;
 pub mod rules;

@@ -24,9 +24,14 @@ pub fn is_use(envelope: &Envelope<'_>) -> bool {
         && is(envelope, Field::EventName, |name| CRYPTOGRAPHIC.contains(&name))
 }
 
+/// Whether a text is wanted. Nearly all come without escapes, and are looked at as they stand.
 #[inline]
 fn is(envelope: &Envelope<'_>, field: Field, wanted: impl Fn(&str) -> bool) -> bool {
-    envelope.text(field).is_some_and(|text| wanted(&text))
+    let Some(raw) = envelope.field(field) else { return false };
+    match raw.bytes() {
+        [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => std::str::from_utf8(plain).is_ok_and(wanted),
+        _ => raw.text().is_some_and(|text| wanted(&text)),
+    }
 }
 
 /// The uses of keys that a record tells of, also refused and failed ones; none if it is about something else.
