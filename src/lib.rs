@@ -3,7 +3,7 @@
 //!
 //! Data flows one way: [`collect`] → [`facts`] → [`rules`] → [`findings`] → [`store`] → [`notify`],
 //! [`metrics`], [`report`], [`web`]. The pure rooms ([`model`], [`jurisdiction`], [`facts`], [`rules`],
-//! [`findings`], [`ledger`]) see no clock, no I/O and no SDK. `docs/ARCHITECTURE.md` tells why.
+//! [`findings`], [`records`], [`ledger`]) see no clock, no I/O and no SDK. `docs/ARCHITECTURE.md` tells why.
 
 pub mod audit;
 pub mod cli;

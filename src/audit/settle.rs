@@ -8,9 +8,7 @@ use super::Auditor;
 use super::judge::shown_trail;
 use crate::facts::Touched;
 use crate::findings;
-use crate::model::{
-    Changes, FindingState, KeyArn, KeySetId, Observed, SubjectKind, SubjectVerdicts,
-};
+use crate::model::{Changes, FindingState, KeyArn, KeySetId, Observed, SubjectKind, SubjectVerdicts};
 
 /// Why the findings of a subject end that a complete reading does not show.
 pub(super) const GONE: &str = "the subject is gone";

@@ -59,7 +59,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let (inputs, errors) = find_inputs(&args.paths, &collect::sdk_config().await).await;
     if inputs.is_empty() && errors.is_empty() {
         let paths = args.paths.join(", ");
-        return Err(UsageError(format!("{paths}: there are no files; name log files or a folder that has some")).into());
+        return Err(UsageError(format!(
+            "{paths}: there are no files; name log files or a folder that has some"
+        ))
+        .into());
     }
     let store = Store::connect(args.store.as_deref().unwrap_or("sqlite::memory:")).await?;
     let mut auditor = Auditor::new(standards, kept_scope(&store).await?);

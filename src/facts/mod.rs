@@ -24,12 +24,12 @@ mod shape;
 mod sheet;
 mod trail;
 
-pub use catalogue::CATALOGUE;
 pub use account_region::{account_region, is_whole_account};
+pub use catalogue::CATALOGUE;
 pub use context::{AccountScope, Context, OwnIdentity};
 pub use estate::{Estate, Place, Touched};
 pub use event::{
-    ChangedTrail, changed_trail, event, event_enrichment, is_cryptographic, is_use, may_change_a_key, may_change_a_trail,
+    ChangedTrail, changed_trail, event, event_enrichment, may_change_a_key, may_change_a_trail,
     names_keys_in_resources,
 };
 pub use key::key;

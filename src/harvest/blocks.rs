@@ -35,12 +35,7 @@ impl Blocks {
     }
 
     /// Notes an event.
-    pub(super) fn note(
-        &mut self,
-        envelope: &Envelope<'_>,
-        time: When,
-        sighting: Sighting,
-    ) {
+    pub(super) fn note(&mut self, envelope: &Envelope<'_>, time: When, sighting: Sighting) {
         let at = self.block(envelope, time);
         let Some(held) = self.blocks.get_mut(at) else { return };
         held.oldest = held.oldest.min(time.micros);
@@ -76,10 +71,9 @@ impl Blocks {
         let blocks = std::mem::take(self).blocks;
         let mut places = BTreeMap::new();
         for held in blocks {
-            let (Some(oldest), Some(newest)) = (
-                DateTime::from_timestamp_micros(held.oldest),
-                DateTime::from_timestamp_micros(held.newest),
-            ) else {
+            let (Some(oldest), Some(newest)) =
+                (DateTime::from_timestamp_micros(held.oldest), DateTime::from_timestamp_micros(held.newest))
+            else {
                 continue;
             };
             let span = part.counts.span.get_or_insert((oldest, newest));

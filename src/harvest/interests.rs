@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::facts;
-use crate::model::KMS_SOURCE;
+use crate::model::kms::{CRYPTOGRAPHIC, KMS};
 use crate::records::{Envelope, Field};
 use crate::rules::RuleSet;
 
@@ -63,13 +63,13 @@ impl<'a> Interests<'a> {
     }
 
     fn find(&self, source: &str, name: &str) -> Interest {
-        let is_kms = source == KMS_SOURCE;
+        let is_kms = source == KMS;
         Interest {
             source: source.to_owned(),
             name: name.to_owned(),
             rules: self.rules.candidates(source, name),
             is_kms,
-            is_usage: is_kms && facts::is_use(name),
+            is_usage: is_kms && CRYPTOGRAPHIC.contains(&name),
             is_change: facts::may_change_a_key(source, name) || facts::may_change_a_trail(source, name),
         }
     }

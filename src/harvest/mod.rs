@@ -137,8 +137,9 @@ impl<'a> Harvest<'a> {
         let time = When::of(envelope);
         let print = fingerprint(&envelope.text(Field::EventId).ok_or(Problem::WrongType("eventID"))?);
         let interest = self.interests.of(envelope);
-        let event = if self.has_to_be_judged(envelope, &interest) { Some(self.parse(envelope)?) } else { None };
-        let usage = if interest.is_usage { self.part.tally.add(envelope, time.hour, time.micros) } else { None };
+        let event =
+            if self.has_to_be_judged(envelope, &interest) { Some(self.parse(envelope)?) } else { None };
+        let usage = if interest.is_usage { self.part.tally.add(envelope) } else { None };
         let event = event.map(|event| {
             self.part.events.push(event);
             place_of(&self.part.events)

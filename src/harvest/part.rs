@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::ledger::{Block, Tally};
+use crate::ledger::{Block, Tallied, Tally};
 use crate::model::EventRecord;
 use crate::records::Malformed;
 
@@ -31,7 +31,7 @@ pub struct Part {
 pub(super) struct Sighting {
     pub(super) print: u64,
     /// Its place in the tally.
-    pub(super) usage: Option<u32>,
+    pub(super) usage: Option<Tallied>,
     /// Its place among the events.
     pub(super) event: Option<u32>,
 }

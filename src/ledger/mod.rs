@@ -1,12 +1,18 @@
 //! What is counted of events and remembered of them: who used which key, and which events were seen.
 
 mod cache;
+mod classify;
+mod context;
 mod fingerprint;
+mod form;
 mod prints;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use cache::merge;
 pub use cache::{DEFAULT_PRINTS, SeenCache};
+pub use classify::{Uses, is_use, usage_of};
 pub use fingerprint::{Block, fingerprint};
-pub use tally::Tally;
 pub use prints::{PrintsError, decode, encode};
+pub use tally::{Deltas, FoldedInBatch, LINES_A_BATCH, Tallied, Tally, requests};

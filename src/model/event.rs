@@ -3,9 +3,6 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// AWS KMS's name as an event source. Other services have calls of the same names.
-pub const KMS_SOURCE: &str = "kms.amazonaws.com";
-
 /// One CloudTrail record as delivered, with reading aids for what every consumer needs.
 ///
 /// The record stays whole, since Sigma rules may name any field of it.

@@ -14,6 +14,7 @@ mod fact;
 mod finding;
 mod ids;
 mod key;
+pub mod kms;
 mod observed;
 mod reading;
 mod trail;
@@ -24,7 +25,7 @@ pub use account_region::{AccountRegionSnapshot, ConfigOpinion, ConfigPosture, Cu
 pub use arn::{ArnError, KeyArn, KeySetId};
 pub use batch::{Batch, Cursor, Snapshot, SourceKind};
 pub use changes::{Changes, FindingChange, OutboxRow, SubjectVerdicts, Transition};
-pub use event::{EventRecord, KMS_SOURCE};
+pub use event::EventRecord;
 pub use fact::{Fact, FactMap, Facts};
 pub use finding::{Finding, FindingKind, FindingState};
 pub use ids::{AccountId, Country, IdError, Level, Region};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Pipeline;
 use crate::clock;
 use crate::harvest::Counts;
-use crate::ledger::Tally;
+use crate::ledger::{self, Deltas};
 use crate::metrics::{self, as_f64};
 use crate::model::{Changes, SourceKind, SubjectKind};
 use crate::notify::{Delivery, Reason};
@@ -26,8 +26,8 @@ impl Pipeline {
         }
     }
 
-    /// Counts what was committed of some inputs; `tally` is without duplicates.
-    pub(super) fn count(&self, source: SourceKind, counts: &Counts, tally: &Tally) {
+    /// Counts what was committed of some inputs; `uses` are without duplicates.
+    pub(super) fn count(&self, source: SourceKind, counts: &Counts, uses: &Deltas) {
         let fresh = counts.events.saturating_sub(counts.duplicates);
         self.metrics.add(&metrics::EVENTS, &[source.as_str()], fresh);
         self.metrics.add(&metrics::EVENTS_DUPLICATE, &[], counts.duplicates);
@@ -37,7 +37,7 @@ impl Pipeline {
             let lag = usize::try_from((now - *newest).num_milliseconds()).unwrap_or(0);
             self.metrics.observe(&metrics::EVENT_LAG, &[], as_f64(lag) / 1000.0);
         }
-        for ((operation, outcome), count) in tally.requests() {
+        for ((operation, outcome), count) in ledger::requests(&uses.usage) {
             self.metrics.add(&metrics::KEY_REQUESTS, &[operation, outcome], count);
         }
     }

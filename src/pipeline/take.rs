@@ -10,10 +10,11 @@ use super::turn::{Turn, finish};
 use super::{Pipeline, off_the_reactor};
 use crate::audit::Auditor;
 use crate::harvest::{Counts, Part};
-use crate::ledger::{Block, Tally};
+use crate::ledger::{Block, Deltas};
 use crate::metrics;
 use crate::model::{
-    AccountId, Batch, Changes, Cursor, EventRecord, Fact, KeyArn, Level, Reading, Snapshot, SourceKind, Verdict,
+    AccountId, Batch, Changes, Cursor, EventRecord, Fact, KeyArn, Level, Reading, Snapshot, SourceKind,
+    Verdict,
 };
 use crate::store::{Folded, Seen, StoreError, Writing, mark_of};
 
@@ -70,7 +71,7 @@ struct Written {
     changes: Changes,
     events: Vec<EventRecord>,
     detected: Vec<DetectedEvent>,
-    tally: Tally,
+    uses: Deltas,
     counts: Counts,
     /// What was put together in the ledger.
     folded: Folded,
@@ -197,21 +198,22 @@ impl Pipeline {
     ) -> Result<Written, StoreError> {
         let mut parts = work.parts;
         let seen = drop_seen(turn, writing, &mut parts, work.read_at).await?;
-        let (mut tally, mut counts, mut events) = (Tally::default(), Counts::default(), Vec::new());
+        let (mut uses, mut counts, mut events) = (Vec::new(), Counts::default(), Vec::new());
         for part in parts {
-            tally.merge(part.tally);
+            uses.push(part.tally.finish());
             counts.add(part.counts);
             events.extend(part.events);
         }
+        let uses = Deltas::merged(uses);
         let mut changes = work.changes;
         let detected = self.judge(writing, &events, work.read_at, &mut changes, &mut counts).await?;
         changes.outbox = self.what_to_say(writing, &changes).await?;
         changes.outbox.extend(self.what_is_lost(writing, work.readings).await?);
         writing.snapshots(work.snapshots).await?;
         writing.changes(&changes, work.read_at).await?;
-        let folded = writing.usage(&tally).await?;
+        let folded = writing.usage(&uses).await?;
         writing.coverage(work.readings, work.cursor).await?;
-        Ok(Written { changes, events, detected, tally, counts, folded, seen: Some(seen) })
+        Ok(Written { changes, events, detected, uses, counts, folded, seen: Some(seen) })
     }
 
     /// What the rules find in events, taken further from what the store holds.
@@ -249,8 +251,8 @@ impl Pipeline {
         written: Written,
         started: Instant,
     ) -> Taken {
-        self.count(source, &written.counts, &written.tally);
-        self.metrics.add(&metrics::LEDGER_FOLDED, &[], written.folded.calls);
+        self.count(source, &written.counts, &written.uses);
+        self.metrics.add(&metrics::LEDGER_FOLDED, &[], written.folded.calls + written.uses.folded.calls);
         self.count_detections(&written.changes);
         self.observe_batch(source, started.elapsed());
         let taken = self.taken(&written.events, read_at);
@@ -279,8 +281,11 @@ async fn drop_seen(
     }
     let blocks: Vec<(Block, Vec<u64>)> = prints.into_iter().collect();
     let seen = writing.seen(&mut turn.seen, &blocks, now).await?;
-    let mut new: BTreeMap<Block, New> =
-        blocks.into_iter().zip(&seen.duplicates).map(|((block, prints), old)| (block, New::of(prints, old))).collect();
+    let mut new: BTreeMap<Block, New> = blocks
+        .into_iter()
+        .zip(&seen.duplicates)
+        .map(|((block, prints), old)| (block, New::of(prints, old)))
+        .collect();
     for part in parts {
         part.drop_seen(|block, prints| match new.get_mut(block) {
             Some(new) => new.take(prints),

@@ -46,7 +46,10 @@ impl Input {
     /// # Errors
     /// When it is not there any more, or may not be read.
     pub fn open(&self) -> Result<Box<dyn Read + Send>, InputError> {
-        let failed = |error: &dyn std::fmt::Display| InputError { input: self.name.clone(), problem: error.to_string() };
+        let failed = |error: &dyn std::fmt::Display| InputError {
+            input: self.name.clone(),
+            problem: error.to_string(),
+        };
         match &self.place {
             InputPlace::Disk(path) => match File::open(path) {
                 Ok(file) => Ok(Box::new(file)),
@@ -73,7 +76,8 @@ pub async fn find_inputs(paths: &[String], _sdk: &aws_config::SdkConfig) -> (Vec
 }
 
 fn on_disk(path: &Path) -> Result<Vec<Input>, InputError> {
-    let failed = |error: io::Error| InputError { input: path.display().to_string(), problem: error.to_string() };
+    let failed =
+        |error: io::Error| InputError { input: path.display().to_string(), problem: error.to_string() };
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_dir() {
         return Ok(vec![file(path, &metadata, false)]);
@@ -81,7 +85,8 @@ fn on_disk(path: &Path) -> Result<Vec<Input>, InputError> {
     let mut found = Vec::new();
     let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {
-        let failed = |error: io::Error| InputError { input: folder.display().to_string(), problem: error.to_string() };
+        let failed =
+            |error: io::Error| InputError { input: folder.display().to_string(), problem: error.to_string() };
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             // A link may lead round in a circle; what it leads to is found where it is.

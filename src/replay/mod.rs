@@ -60,7 +60,8 @@ pub async fn replay(
     let mut summary = Summary { files: inputs.len() as u64, ..Summary::default() };
     let inputs = skip_processed(&pipeline, inputs, &mut summary).await?;
     let (out, mut parts) = mpsc::channel(PARTS_WAITING);
-    let workers = Workers::start(Arc::clone(&pipeline), inputs, options, out, Arc::clone(&watcher), &shutdown);
+    let workers =
+        Workers::start(Arc::clone(&pipeline), inputs, options, out, Arc::clone(&watcher), &shutdown);
     while let Some(first) = parts.recv().await {
         let parcel = gather(first, &mut parts, &mut summary);
         commit(&pipeline, parcel, &*watcher, &mut summary).await?;
@@ -78,8 +79,7 @@ async fn skip_processed(
 ) -> anyhow::Result<Vec<Input>> {
     let marks: Vec<String> = inputs.iter().map(|input| input.mark.clone()).collect();
     let done = pipeline.store().processed(&marks).await.context("what was replayed before is not known")?;
-    let (skipped, left): (Vec<_>, Vec<_>) =
-        inputs.into_iter().partition(|input| done.contains(&input.mark));
+    let (skipped, left): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| done.contains(&input.mark));
     summary.files_replayed_before = skipped.len() as u64;
     Ok(left)
 }

@@ -52,8 +52,9 @@ impl Summary {
     pub(super) fn note(&mut self, input: &str, part: &Part) {
         let room = NAMED.saturating_sub(self.broken.len());
         let problems = part.counts.problems.iter().take(room);
-        self.broken
-            .extend(problems.map(|malformed| Broken { input: input.to_owned(), malformed: malformed.clone() }));
+        self.broken.extend(
+            problems.map(|malformed| Broken { input: input.to_owned(), malformed: malformed.clone() }),
+        );
     }
 
     /// Adds what was committed.
@@ -68,7 +69,12 @@ impl Summary {
 
     /// The accounts that the events are of.
     pub fn accounts(&self) -> BTreeSet<&str> {
-        self.counts.places.keys().map(|(account, _)| account.as_str()).filter(|name| !name.is_empty()).collect()
+        self.counts
+            .places
+            .keys()
+            .map(|(account, _)| account.as_str())
+            .filter(|name| !name.is_empty())
+            .collect()
     }
 
     /// The Regions that the events are of.
@@ -78,7 +84,11 @@ impl Summary {
 
     /// Events a second.
     pub fn speed(&self) -> f64 {
-        if self.seconds > 0.0 { crate::metrics::as_f64(usize::try_from(self.counts.events).unwrap_or(usize::MAX)) / self.seconds } else { 0.0 }
+        if self.seconds > 0.0 {
+            crate::metrics::as_f64(usize::try_from(self.counts.events).unwrap_or(usize::MAX)) / self.seconds
+        } else {
+            0.0
+        }
     }
 
     /// The document `keyward.replay/v1`.

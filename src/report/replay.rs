@@ -172,7 +172,10 @@ pub fn write_summary(summary: &Summary, out: &mut dyn io::Write) -> io::Result<(
         writeln!(out, "{count} files hold no JSON and were passed over.")?;
     }
     for (rule, events) in &counts.undecided {
-        writeln!(out, "Whether {events} events violate {rule} could not be told: not enough is known of the keys.")?;
+        writeln!(
+            out,
+            "Whether {events} events violate {rule} could not be told: not enough is known of the keys."
+        )?;
     }
     write_gaps(summary, out)
 }

@@ -114,7 +114,9 @@ impl<'a> Node<'a> {
         match self {
             Self::Fact(fact) => fact.clone(),
             Self::Json(json) => Fact::from(json),
-            Self::Raw(raw) => serde_json::from_str(raw.json()).map_or(Fact::Null, |json: Json| Fact::from(&json)),
+            Self::Raw(raw) => {
+                serde_json::from_str(raw.json()).map_or(Fact::Null, |json: Json| Fact::from(&json))
+            }
         }
     }
 }

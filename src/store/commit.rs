@@ -8,9 +8,10 @@ use sqlx::{Any, Row as _, Transaction};
 use super::outbox::LastSaid;
 use super::sql::{About, ROWS, column, micros, placeholders, statement};
 use super::{
-    Folded, LINES_A_KEY, Result, Seen, Store, StoredReading, coverage, findings, outbox, seen, snapshots, usage, verdicts,
+    Folded, LINES_A_KEY, Result, Seen, Store, StoredReading, coverage, findings, outbox, seen, snapshots,
+    usage, verdicts,
 };
-use crate::ledger::{Block, SeenCache, Tally};
+use crate::ledger::{Block, Deltas, SeenCache};
 use crate::model::{Batch, Changes, Cursor, Finding, Reading, Snapshot, SourceKind};
 
 /// A transaction that is the only one to write until it ends, so that what it reads is what it builds upon.
@@ -133,9 +134,9 @@ impl Writing {
     ///
     /// # Errors
     /// When the database does not take it.
-    pub async fn usage(&mut self, tally: &Tally) -> Result<Folded> {
-        usage::write_unattributed(&mut self.transaction, &tally.unattributed()).await?;
-        usage::write(&mut self.transaction, &tally.deltas(), LINES_A_KEY).await
+    pub async fn usage(&mut self, uses: &Deltas) -> Result<Folded> {
+        usage::write_unattributed(&mut self.transaction, &uses.unattributed).await?;
+        usage::write(&mut self.transaction, &uses.usage, LINES_A_KEY).await
     }
 
     /// Writes what was attempted, and where the source goes on.

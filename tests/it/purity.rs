@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// Each pure room, with the rooms of this program that it may name.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 8] = [
     ("src/model", &[]),
     ("src/jurisdiction", &["model"]),
     ("src/facts", &["model", "jurisdiction", "config"]),
     ("src/rules", &["model", "facts"]),
     ("src/findings", &["model"]),
     ("src/ledger", &["model", "records"]),
+    ("src/records", &[]),
     ("src/audit", &["model", "jurisdiction", "config", "facts", "rules", "findings"]),
 ];
 

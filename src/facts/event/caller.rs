@@ -1,7 +1,10 @@
 //! Who made a call.
 
+use std::borrow::Cow;
+
 use crate::facts::Context;
 use crate::facts::sheet::{Known, Sheet};
+use crate::model::kms::{self, assumed_role};
 use crate::model::{AccountId, EventRecord};
 
 /// Who made a call, as `userIdentity` tells. Acts of AWS KMS itself have one with no `type` and no `arn`.
@@ -10,7 +13,7 @@ pub(super) struct Caller<'a> {
     kind: Option<&'a str>,
     arn: Option<&'a str>,
     invoked_by: Option<&'a str>,
-    principal: Option<String>,
+    principal: Option<Cow<'a, str>>,
     account: Known<Option<AccountId>>,
 }
 
@@ -18,13 +21,14 @@ impl<'a> Caller<'a> {
     /// The caller of a record.
     pub(super) fn of(record: &'a EventRecord) -> Self {
         let field = |name| record.text(&["userIdentity", name]).filter(|text| !text.is_empty());
+        let text = |path: &[&str]| record.text(path).map(Cow::Borrowed);
         let kind = field("type");
         Self {
             kind,
             arn: field("arn"),
             invoked_by: field("invokedBy"),
-            principal: principal(record),
-            account: account(record, kind),
+            principal: kms::principal(text),
+            account: kms::caller_account(text),
         }
     }
 
@@ -74,49 +78,4 @@ impl<'a> Caller<'a> {
             && record.text(&["userAgent"]).is_some_and(|agent| agent.contains(&own.user_agent));
         by_role || by_agent
     }
-}
-
-/// Role name and session name of `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`.
-fn assumed_role(arn: &str) -> Option<(&str, &str)> {
-    arn.splitn(6, ':').nth(5)?.strip_prefix("assumed-role/")?.split_once('/')
-}
-
-/// Who called, with sessions folded to their role, so that one role is one principal.
-fn principal(record: &EventRecord) -> Option<String> {
-    let field = |name| record.text(&["userIdentity", name]).filter(|text| !text.is_empty());
-    if field("type") == Some("AWSService") {
-        return field("invokedBy").or_else(|| record.text(&["sourceIPAddress"])).map(str::to_owned);
-    }
-    if let Some(arn) = field("arn") {
-        return Some(folded(arn, record));
-    }
-    // In the key owner's log a caller of another account may have no more than a unique id and a session.
-    let by_id = field("principalId").map(|id| id.split(':').next().unwrap_or(id));
-    by_id.or(field("userName")).or(field("invokedBy")).or(field("accountId")).map(str::to_owned)
-}
-
-fn folded(arn: &str, record: &EventRecord) -> String {
-    let Some((role, _)) = assumed_role(arn) else { return arn.to_owned() };
-    // The issuer's ARN has the role's path, which the session's lacks.
-    if let Some(issuer) = record.text(&["userIdentity", "sessionContext", "sessionIssuer", "arn"])
-        && issuer.contains(":role/")
-    {
-        return issuer.to_owned();
-    }
-    let mut parts = arn.split(':');
-    let partition = parts.nth(1).unwrap_or("aws");
-    let account = parts.nth(2).unwrap_or_default();
-    format!("arn:{partition}:iam::{account}:role/{role}")
-}
-
-/// The caller's account; an AWS service that calls for itself has none.
-fn account(record: &EventRecord, kind: Option<&str>) -> Known<Option<AccountId>> {
-    if kind == Some("AWSService") {
-        return Ok(None);
-    }
-    let direct = record.text(&["userIdentity", "accountId"]);
-    let issuer = record.text(&["userIdentity", "sessionContext", "sessionIssuer", "accountId"]);
-    let in_arn = record.text(&["userIdentity", "arn"]).and_then(|arn| arn.split(':').nth(4));
-    let found = [direct, in_arn, issuer].into_iter().flatten().find_map(|text| text.parse().ok());
-    found.map(Some).ok_or_else(|| "the record names no account of the caller".to_owned())
 }

@@ -5,12 +5,15 @@ mod change;
 mod named;
 mod trail_change;
 
+use std::borrow::Cow;
+
 use super::Context;
 use super::estate::Estate;
 use super::key::either;
 use super::residency::{Residency, country, together};
 use super::shape::Shape;
 use super::sheet::{Known, Sheet};
+use crate::model::kms::{self, CRYPTOGRAPHIC, KMS};
 use crate::model::{
     AccountId, Country, EventRecord, Fact, FactMap, Facts, KeyArn, Region, Subject, SubjectKind,
 };
@@ -18,27 +21,6 @@ use caller::Caller;
 use named::Named;
 pub use named::names_keys_in_resources;
 pub use trail_change::{ChangedTrail, changed_trail, may_change_a_trail};
-
-/// AWS KMS's name as an event source. Other services have calls of the same names.
-const KMS: &str = "kms.amazonaws.com";
-
-/// Calls that use key material. All of them are logged as reads.
-const CRYPTOGRAPHIC: [&str; 14] = [
-    "Decapsulate",
-    "Decrypt",
-    "DeriveSharedSecret",
-    "Encapsulate",
-    "Encrypt",
-    "GenerateDataKey",
-    "GenerateDataKeyPair",
-    "GenerateDataKeyPairWithoutPlaintext",
-    "GenerateDataKeyWithoutPlaintext",
-    "GenerateMac",
-    "ReEncrypt",
-    "Sign",
-    "Verify",
-    "VerifyMac",
-];
 
 /// Calls, and acts of AWS KMS itself, after which a key is no longer as it was read.
 const CHANGING: [&str; 26] = [
@@ -86,13 +68,8 @@ pub fn event(record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Fa
     Facts { subject, root: Fact::Map(fields) }
 }
 
-/// Whether a call of AWS KMS is a use of key material, by its name.
-pub fn is_use(name: &str) -> bool {
-    CRYPTOGRAPHIC.contains(&name)
-}
-
 /// Whether a record tells of a use of key material.
-pub fn is_cryptographic(record: &EventRecord) -> bool {
+fn is_cryptographic(record: &EventRecord) -> bool {
     record.source() == KMS && CRYPTOGRAPHIC.contains(&record.name())
 }
 
@@ -134,11 +111,11 @@ struct Outcome {
 impl Outcome {
     fn of(record: &EventRecord) -> Self {
         let code = record.text(&["errorCode"]).filter(|code| !code.is_empty());
-        let is_dry_run_code = code.is_some_and(|code| code.contains("DryRunOperation"));
+        let is_dry_run_code = code.is_some_and(kms::is_dry_run);
         let asked_dry = is_true(record, &["requestParameters", "dryRun"]);
         Self {
             succeeded: code.is_none(),
-            denied: code.is_some_and(is_refusal),
+            denied: code.is_some_and(kms::is_refusal),
             dry_run: is_dry_run_code || asked_dry,
         }
     }
@@ -148,15 +125,6 @@ impl Outcome {
         sheet.put("event.denied", self.denied);
         sheet.put("event.dry_run", self.dry_run);
     }
-}
-
-/// Services write a want of permission each in their own way: `AccessDenied`, `AccessDeniedException`,
-/// `Client.UnauthorizedOperation`. A `DryRunOperationException` says that the call would have been permitted.
-fn is_refusal(code: &str) -> bool {
-    let code = code.to_ascii_lowercase();
-    ["accessdenied", "unauthorized", "notauthorized", "authorizationerror"]
-        .iter()
-        .any(|part| code.contains(part))
 }
 
 /// Whether a field is true; some records write it as text.
@@ -284,8 +252,7 @@ fn subject(record: &EventRecord, named: &Named, boundary: Option<String>) -> Sub
 
 /// The account whose log the record is in.
 fn recorded_in(record: &EventRecord) -> Option<AccountId> {
-    let paths: [&[&str]; 2] = [&["recipientAccountId"], &["userIdentity", "accountId"]];
-    paths.into_iter().find_map(|path| record.text(path)?.parse().ok())
+    kms::recorded_in(|path| record.text(path).map(Cow::Borrowed))
 }
 
 /// The account of a record that names none: the twelve digits that no account has.

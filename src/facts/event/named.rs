@@ -3,6 +3,7 @@
 use super::recorded_in;
 use crate::facts::Context;
 use crate::facts::estate::Estate;
+use crate::model::kms::partition_of;
 use crate::model::{AccountId, EventRecord, KeyArn, Region};
 
 /// The keys that a record is about.
@@ -83,6 +84,7 @@ fn resolve(text: &str, record: &EventRecord, estate: &Estate, context: &Context<
     if text.starts_with("alias/") {
         return estate.key_of_alias(&account, &region, text).cloned();
     }
+    // The atlas knows the partition of every Region that is not newer than itself.
     let partition =
         context.atlas.region(&region).map_or_else(|| partition_of(&region), |info| &info.partition);
     format!("arn:{partition}:kms:{region}:{account}:key/{text}").parse().ok()
@@ -97,12 +99,4 @@ fn alias_arn(text: &str) -> Option<(AccountId, Region, &str)> {
         region.parse().ok()?,
         alias,
     ))
-}
-
-/// The partition of a Region that is newer than the atlas, by the beginning of its name.
-fn partition_of(region: &Region) -> &'static str {
-    const BEGINNINGS: [(&str, &str); 3] =
-        [("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("eusc-", "aws-eusc")];
-    let found = BEGINNINGS.iter().find(|(beginning, _)| region.as_str().starts_with(beginning));
-    found.map_or("aws", |(_, partition)| partition)
 }

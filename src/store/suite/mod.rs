@@ -17,8 +17,8 @@ use super::*;
 use crate::findings::fixtures::{at, key, key_subject, rules, verdict};
 use crate::findings::{Exceptions, settle, vanish};
 use crate::model::{
-    AccountRegionSnapshot, Batch, Changes, Cursor, FindingState, KeySnapshot, LastUsage, Level,
-    Observed, OutboxRow, Outcome, Reading, ReadingResult, Snapshot, SourceKind, SubjectKind, SubjectVerdicts,
+    AccountRegionSnapshot, Batch, Changes, Cursor, FindingState, KeySnapshot, LastUsage, Level, Observed,
+    OutboxRow, Outcome, Reading, ReadingResult, Snapshot, SourceKind, SubjectKind, SubjectVerdicts,
     Transition,
 };
 
