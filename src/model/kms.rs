@@ -8,22 +8,22 @@ use super::{AccountId, Region};
 /// AWS KMS's name as an event source. Other services have calls of the same names.
 pub const KMS: &str = "kms.amazonaws.com";
 
-/// Calls that use key material. All of them are logged as reads.
+/// Calls that use key material, the most frequent first. All of them are logged as reads.
 pub const CRYPTOGRAPHIC: [&str; 14] = [
-    "Decapsulate",
     "Decrypt",
-    "DeriveSharedSecret",
-    "Encapsulate",
-    "Encrypt",
     "GenerateDataKey",
-    "GenerateDataKeyPair",
-    "GenerateDataKeyPairWithoutPlaintext",
+    "Encrypt",
     "GenerateDataKeyWithoutPlaintext",
-    "GenerateMac",
     "ReEncrypt",
     "Sign",
     "Verify",
+    "GenerateMac",
     "VerifyMac",
+    "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext",
+    "DeriveSharedSecret",
+    "Encapsulate",
+    "Decapsulate",
 ];
 
 /// Whether an error code says that permission was wanting. Services write that each in their own way: `AccessDenied`,

@@ -6,14 +6,13 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use sqlx::{Any, Row, Transaction};
 
-use super::sql::{
-    About, ROWS, column, count, micros, placeholders, rows_of_placeholders, statement, uncount,
-};
+use super::sql::{About, column, count, micros, placeholders, rows_of_placeholders, statement, uncount};
 use super::{Result, StoreError};
 use crate::ledger::{self, Block, SeenCache};
 
 const WHAT: &str = "seen events";
-/// How many blocks are read by one statement. They are in memory together, so they are few; a log file has two.
+/// How many blocks are read or written by one statement. They are in memory together, so they are few; a log file has
+/// two.
 const BLOCKS: usize = 16;
 /// How many runs a block may have before the smaller ones are merged.
 const RUNS: usize = 16;
@@ -85,7 +84,7 @@ pub(super) async fn runs_after(
     wanted: &[(&Block, Option<i64>)],
 ) -> Result<Vec<(Block, i64, Vec<u64>)>> {
     let mut runs = Vec::new();
-    for chunk in wanted.chunks(ROWS) {
+    for chunk in wanted.chunks(BLOCKS) {
         let mut query = statement(format!(
             "WITH wanted (account, region, hour, run) AS (VALUES {})
              SELECT seen.account, seen.region, seen.hour, seen.run, seen.prints FROM wanted JOIN seen
@@ -129,7 +128,7 @@ pub(super) async fn write_runs(
         .fetch_one(&mut **transaction)
         .await
         .about(WHAT)?;
-    for chunk in blocks.chunks(ROWS) {
+    for chunk in blocks.chunks(BLOCKS) {
         insert(transaction, chunk, run, at).await?;
         hear(transaction, chunk).await?;
         for block in crowded(transaction, chunk).await? {

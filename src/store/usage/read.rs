@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use super::{WHAT, member, set_and_region};
 use crate::model::{KeyArn, KeySetId, Network, Usage, UsageCount};
 use crate::store::sql::{
-    About, ROWS, column, from_name, placeholders, rows_of_placeholders, statement, time, uncount,
+    About, column, from_name, placeholders, rows_of_placeholders, statement, time, uncount,
 };
 use crate::store::{Result, Store};
 
@@ -52,6 +52,9 @@ pub struct Heard {
     pub records: u64,
 }
 
+/// How many ids are asked for by one statement; see `write` for why they are few.
+const IDS: usize = 50;
+
 const LINE: &str =
     "hour, key_set, region, principal, operation, outcome, account, network, context, count, first, last";
 
@@ -71,7 +74,7 @@ impl Store {
         to: i64,
     ) -> Result<BTreeMap<String, Vec<KeyUsage>>> {
         let mut found: BTreeMap<String, Vec<KeyUsage>> = BTreeMap::new();
-        for chunk in sets.chunks(ROWS) {
+        for chunk in sets.chunks(IDS) {
             let list = placeholders(3, chunk.len());
             let mut query = statement(format!(
                 "SELECT {LINE} FROM usage WHERE hour >= $1 AND hour <= $2 AND key_set IN ({list})"
@@ -99,7 +102,7 @@ impl Store {
     /// The newest successful use of each of the keys that was used, by its ARN.
     pub async fn last_uses(&self, keys: &[KeyArn]) -> Result<BTreeMap<String, LastUse>> {
         let mut found = BTreeMap::new();
-        for chunk in keys.chunks(ROWS) {
+        for chunk in keys.chunks(IDS) {
             let mut query = statement(format!(
                 "WITH wanted (key_set, region) AS (VALUES {})
                  SELECT last_use.key_set, last_use.region, at, principal, operation, account, network, context
