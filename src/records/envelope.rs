@@ -39,7 +39,7 @@ impl<'a> Envelope<'a> {
     #[inline]
     pub fn field(&self, field: Field) -> Option<Raw<'a>> {
         let span = self.fields.get(field as usize)?;
-        (span.length > 0).then(|| Raw::new(span.of(self.record)))
+        (!span.is_empty()).then(|| Raw::new(span.of(self.record)))
     }
 
     /// The value of any top-level field by its name.
@@ -88,11 +88,13 @@ pub(super) struct Fields {
     known: [Span; COUNT],
     others: Vec<Other>,
     twice: Option<Field>,
+    /// Whether there may be escapes in it.
+    has_rare: bool,
 }
 
 impl Fields {
     pub(super) fn new() -> Self {
-        Self { start: 0, known: [Span::default(); COUNT], others: Vec::new(), twice: None }
+        Self { start: 0, known: [Span::default(); COUNT], others: Vec::new(), twice: None, has_rare: false }
     }
 
     /// Takes the object at a place. If asked to, it turns back at an array `Records`.
@@ -110,8 +112,9 @@ impl Fields {
         self.twice = None;
         // Kept in registers, which a borrowed one is not.
         let mut own = *index;
-        own.forget_wide();
+        own.forget_rare();
         let taken = self.members(text, &mut own, limits, container);
+        self.has_rare = own.has_rare();
         *index = own;
         taken
     }
@@ -127,12 +130,13 @@ impl Fields {
                 Step::Bad(at, expected) => return broken(text, index, at, expected),
             };
             let name = text.get(key + 1..key_end - 1).unwrap_or_default();
-            if container && first == b'[' && name == b"Records" {
+            let field = Field::of(name);
+            if field.is_none() && container && first == b'[' && name == b"Records" {
                 return Taken::Container(walk.at);
             }
             let begin = walk.at;
             match walk.value(text, index, first) {
-                Step::Next(end) => self.note(name, key, begin, end),
+                Step::Next(end) => self.note(field, name, key, begin, end),
                 Step::Bad(at, expected) => return broken(text, index, at, expected),
                 Step::Short | Step::End(_) => return Taken::Short,
             }
@@ -141,11 +145,10 @@ impl Fields {
 
     /// Keeps where a field is.
     #[inline]
-    fn note(&mut self, name: &[u8], key: usize, begin: usize, end: usize) {
-        let value = Span::new(begin - self.start, end - self.start);
-        let field = Field::of(name);
+    fn note(&mut self, field: Option<Field>, name: &[u8], key: usize, begin: usize, end: usize) {
+        let value = Span { start: begin - self.start, end: end - self.start };
         if let Some(place) = field.and_then(|field| self.known.get_mut(field as usize)) {
-            if place.length > 0 {
+            if !place.is_empty() {
                 self.twice = field;
             }
             *place = value;
@@ -161,14 +164,14 @@ impl Fields {
         if let Some(field) = escaped.and_then(|name| Field::of(name.as_bytes()))
             && let Some(place) = self.known.get_mut(field as usize)
         {
-            if place.length > 0 {
+            if !place.is_empty() {
                 self.twice = Some(field);
             }
             *place = value;
             return;
         }
-        let key = key + 1 - self.start;
-        self.others.push(Other { key: Span::new(key, key + name.len()), value });
+        let start = key + 1 - self.start;
+        self.others.push(Other { key: Span { start, end: start + name.len() }, value });
     }
 
     /// What is wrong with a record that is whole.
@@ -178,7 +181,7 @@ impl Fields {
             Some(Problem::TooLarge { limit: limits.max_record })
         } else if deepest >= limits.max_depth {
             Some(Problem::TooDeep { limit: limits.max_depth })
-        } else if index.is_wide() && std::str::from_utf8(record).is_err() {
+        } else if index.has_rare() && std::str::from_utf8(record).is_err() {
             Some(Problem::NotUtf8)
         } else if let Some(field) = self.twice {
             Some(Problem::duplicate(field.name()))
@@ -222,7 +225,7 @@ impl Fields {
     }
 
     fn has(&self, field: Field) -> bool {
-        self.known.get(field as usize).is_some_and(|span| span.length > 0)
+        self.known.get(field as usize).is_some_and(|span| !span.is_empty())
     }
 
     /// The envelope of a record that has what every record has.
@@ -231,7 +234,9 @@ impl Fields {
             let span = self.known.get(field as usize).copied().unwrap_or_default();
             match span.of(record) {
                 [] => Err(Problem::Missing(field.name())),
-                [b'"', inner @ .., b'"'] if !inner.is_empty() && is_text(inner) => Ok(inner),
+                [b'"', inner @ .., b'"'] if !inner.is_empty() && (!self.has_rare || is_text(inner)) => {
+                    Ok(inner)
+                }
                 _ => Err(Problem::WrongType(field.name())),
             }
         };

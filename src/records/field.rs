@@ -100,7 +100,20 @@ impl Field {
     #[inline]
     pub fn of(name: &[u8]) -> Option<Self> {
         let (known, field) = TABLE.get(place(name)?)?;
-        (*known == name).then_some(*field)
+        is_same(name, known).then_some(*field)
+    }
+}
+
+/// Whether two names are the same. Most have 8 to 16 letters, of which the first and the last 8 are all.
+#[inline]
+fn is_same(name: &[u8], known: &[u8]) -> bool {
+    match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) if name.len() <= 16 => {
+            name.len() == known.len()
+                && known.first_chunk() == Some(first)
+                && known.last_chunk() == Some(last)
+        }
+        _ => name == known,
     }
 }
 

@@ -183,7 +183,9 @@ impl<R: Read> Inflated<R> {
     fn plain(&mut self, out: &mut [u8]) -> (usize, Form) {
         let held = self.source.some();
         let count = held.len().min(out.len());
-        out.iter_mut().zip(held).for_each(|(to, from)| *to = *from);
+        if let (Some(out), Some(held)) = (out.get_mut(..count), held.get(..count)) {
+            out.copy_from_slice(held);
+        }
         self.source.pass(count);
         match count {
             0 => (0, Form::Ended(self.source.failure.take().map(Problem::Read))),

@@ -28,8 +28,6 @@ pub(super) struct Close {
 pub(super) struct Index {
     /// Where the next block begins.
     next: usize,
-    /// The bits of the next block that count.
-    counting: u64,
     /// Quotes of this block that begin or end a string and were not taken yet.
     quotes: u64,
     /// Brackets of this block outside of strings.
@@ -38,35 +36,26 @@ pub(super) struct Index {
     in_string: u64,
     /// One if the next block begins behind a backslash that escapes.
     escaped: u64,
-    /// Whether this block has bytes beyond ASCII.
-    wide_block: bool,
-    /// Whether any block since the last [`Self::forget_wide`] has.
-    wide: bool,
+    /// Whether this block has backslashes or bytes beyond ASCII.
+    rare_block: bool,
+    /// Whether any block since the last [`Self::forget_rare`] has.
+    rare: bool,
 }
 
 impl Index {
     /// An index that begins at a place outside of a string.
     pub(super) fn new(at: usize) -> Self {
-        Self {
-            next: at - at % BLOCK,
-            counting: u64::MAX << (at % BLOCK),
-            quotes: 0,
-            brackets: 0,
-            in_string: 0,
-            escaped: 0,
-            wide_block: false,
-            wide: false,
-        }
+        Self { next: at, quotes: 0, brackets: 0, in_string: 0, escaped: 0, rare_block: false, rare: false }
     }
 
-    /// Whether there may be bytes beyond ASCII in what was looked at since [`Self::forget_wide`].
-    pub(super) fn is_wide(&self) -> bool {
-        self.wide
+    /// Whether there may be backslashes or bytes beyond ASCII in what was looked at since [`Self::forget_rare`].
+    pub(super) fn has_rare(&self) -> bool {
+        self.rare
     }
 
-    /// Begins to look for bytes beyond ASCII anew, with the block at hand.
-    pub(super) fn forget_wide(&mut self) {
-        self.wide = self.wide_block;
+    /// Begins to look for such bytes anew, with the block at hand.
+    pub(super) fn forget_rare(&mut self) {
+        self.rare = self.rare_block;
     }
 
     /// Takes the next quote that begins or ends a string.
@@ -134,26 +123,22 @@ impl Index {
     /// Looks at the next block; false at the end of the text.
     #[inline]
     fn advance(&mut self, text: &[u8]) -> bool {
-        let Some(rest) = text.get(self.next..).filter(|rest| !rest.is_empty()) else {
-            return false;
-        };
+        let rest = text.get(self.next..).unwrap_or_default();
         let bytes = match rest.first_chunk::<BLOCK>() {
             Some(block) => Bytes::of(block),
+            None if rest.is_empty() => return false,
             None => Bytes::of(&padded(rest)),
         };
-        let counting = std::mem::replace(&mut self.counting, u64::MAX);
-        let mut quotes = bytes.equal(b'"') & counting;
-        let has_rare = bytes.has_rare();
-        self.wide_block = false;
-        if has_rare || self.escaped != 0 {
-            self.wide_block = bytes.is_wide();
-            self.wide |= self.wide_block;
-            quotes &= !self.escape(bytes.equal(b'\\') & counting);
+        let mut quotes = bytes.equal(b'"');
+        self.rare_block = bytes.has_rare();
+        if self.rare_block || self.escaped != 0 {
+            self.rare = true;
+            quotes &= !self.escape(bytes.equal(b'\\'));
         }
         let in_string = prefix_xor(quotes) ^ self.in_string;
         // All ones if the highest bit is one.
         self.in_string = 0_u64.wrapping_sub(in_string >> 63);
-        self.brackets = bytes.brackets() & !in_string & counting;
+        self.brackets = bytes.brackets() & !in_string;
         self.quotes = quotes;
         self.next += BLOCK;
         true
@@ -229,13 +214,6 @@ impl Bytes {
     fn has_rare(self) -> bool {
         let backslash = u8x16::splat(b'\\');
         let [a, b, c, d] = self.0.map(|quarter| quarter | quarter.simd_eq(backslash));
-        ((a | b) | (c | d)).to_bitmask() != 0
-    }
-
-    /// Whether there is a byte beyond ASCII.
-    #[inline]
-    fn is_wide(self) -> bool {
-        let [a, b, c, d] = self.0;
         ((a | b) | (c | d)).to_bitmask() != 0
     }
 }

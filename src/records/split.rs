@@ -5,22 +5,18 @@ use super::scan::Index;
 /// A part of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) length: u32,
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 impl Span {
-    /// From a place to before another one, both below 4 GiB, which the limits see to.
-    #[inline]
-    pub(super) fn new(start: usize, end: usize) -> Self {
-        let fit = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Self { start: fit(start), length: fit(end.saturating_sub(start)) }
-    }
-
     #[inline]
     pub(super) fn of(self, text: &[u8]) -> &[u8] {
-        let start = self.start as usize;
-        text.get(start..start + self.length as usize).unwrap_or_default()
+        text.get(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.end == 0
     }
 }
 
@@ -69,6 +65,13 @@ impl Walk {
     /// Passes by the comma before the next member or item: where that begins.
     #[inline]
     fn separated(&mut self, text: &[u8], close: u8) -> Step<(u8, usize)> {
+        // Log files have no white space, so that this is what mostly comes.
+        if let Some([b',', byte]) = text.get(self.at..).and_then(|rest| rest.first_chunk())
+            && *byte > b' '
+            && !self.first
+        {
+            return Step::Next((*byte, self.at + 1));
+        }
         let Some((byte, at)) = significant(text, self.at) else { return Step::Short };
         if byte == close {
             return Step::End(at);
@@ -95,6 +98,12 @@ impl Walk {
             return Step::Bad(start, "a key");
         }
         let Some(end) = index.string(text, start) else { return Step::Short };
+        if let Some([b':', first]) = text.get(end..).and_then(|rest| rest.first_chunk())
+            && *first > b' '
+        {
+            self.at = end + 1;
+            return Step::Next((start, end, *first));
+        }
         match significant(text, end) {
             Some((b':', colon)) => match significant(text, colon + 1) {
                 Some((first, at)) => {
