@@ -46,9 +46,7 @@ impl State {
         trace: &Trace,
         (now, began): (DateTime<Utc>, DateTime<Utc>),
     ) {
-        // Publishing is a data event, which no event history has.
-        let is_data_event = call.service == "sns" && call.operation.starts_with("Publish");
-        if is_data_event || self.most_records == 0 {
+        if is_data_event(call) || self.most_records == 0 {
             return;
         }
         let caller = Caller::of(call, began);
@@ -176,6 +174,17 @@ impl State {
             history.add(second, most);
         }
     }
+}
+
+/// Publishing, messages and objects are data events, which no event history has.
+fn is_data_event(call: &Call) -> bool {
+    let data: &[&str] = match call.service.as_str() {
+        "sns" => &["Publish"],
+        "sqs" => &["SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"],
+        "s3" => &["PutObject", "GetObject", "HeadObject", "DeleteObject", "HeadBucket", "ListObjects"],
+        _ => &[],
+    };
+    data.iter().any(|name| call.operation.starts_with(name))
 }
 
 fn content<'a>(call: &'a Call, answer: &Answer, trace: &Trace) -> Content<'a> {
