@@ -15,7 +15,7 @@ use super::identity::Decision;
 use super::ids::Ids;
 use super::quotas::Quotas;
 use super::tally::Tally;
-use super::{account, cloudtrail, config, identity, kms, organizations, s3, sns, sqs};
+use super::{account, cloudtrail, config, events, identity, kms, organizations, s3, sns, sqs};
 use crate::model::{AccountId, Region};
 
 /// The whole of the in-memory AWS.
@@ -41,6 +41,8 @@ pub struct World {
     pub sqs: sqs::State,
     /// Buckets and the objects in them.
     pub s3: s3::State,
+    /// EventBridge's rules.
+    pub events: events::State,
     /// AWS Config's recorders and rules.
     pub config: config::State,
     /// What is to go wrong.
@@ -96,6 +98,7 @@ impl World {
             sns: sns::State::default(),
             sqs: sqs::State::default(),
             s3: s3::State::default(),
+            events: events::State::default(),
             config: config::State::default(),
             faults: Faults::default(),
             quotas: Quotas::default(),
@@ -139,6 +142,7 @@ impl World {
     pub fn call(&mut self, call: &Call) -> Answer {
         let now = self.clock.now();
         self.kms.advance(now);
+        cloudtrail::deliver_due(self);
         let (answer, recorded) = match self.admit(call) {
             Err(refusal) => (Err(refusal.error), refusal.recorded),
             Ok(()) => (self.dispatch(call), true),
@@ -157,6 +161,7 @@ impl World {
 
     /// Whether such a call would find nothing now; one that is going to fail does not wait.
     pub(super) fn would_wait(&mut self, call: &Call) -> bool {
+        cloudtrail::deliver_due(self);
         let admitted = self.faults.spares(call)
             && self.geography.is_enabled(&call.account, &call.region)
             && self.identity.decision(call) == Decision::Allowed;
@@ -218,6 +223,7 @@ impl World {
             "account" => account::handle(self, call),
             "sns" => sns::handle(self, call),
             "config" => config::handle(self, call),
+            "events" => events::handle(self, call),
             "s3" => s3::handle(self, call),
             "sqs" => sqs::handle(self, call),
             _ => Err(unknown_operation(call)),

@@ -6,10 +6,10 @@ use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::State;
 use super::caller::Caller;
 use super::history::Entry;
 use super::parameters::{camel, is_read_only, request, response};
+use super::{State, Written};
 use crate::model::{AccountId, Region};
 use crate::sandbox::call::{Answer, Call, is_denial};
 use crate::sandbox::kms::{Companion, ServiceEvent, Trace};
@@ -168,6 +168,17 @@ impl State {
         let second = (chance("twice") < delivery.duplicates)
             .then(|| Entry { visible: visible("second"), ..entry.clone() });
         let most = self.most_records;
+        if self.ships() {
+            self.written.push(Written {
+                account: account.clone(),
+                region: region.clone(),
+                time: entry.time,
+                read_only: entry.read_only,
+                record: Arc::clone(&entry.record),
+                id: Arc::clone(&entry.id),
+                source: Arc::clone(&entry.source),
+            });
+        }
         let history = self.histories.entry((account.clone(), region.clone())).or_default();
         history.add(first, most);
         if let Some(second) = second {

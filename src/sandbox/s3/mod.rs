@@ -9,7 +9,7 @@ mod objects;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use md5::{Digest, Md5};
 use serde_json::Value;
 use tokio_util::bytes::Bytes;
@@ -62,6 +62,17 @@ impl Object {
         }
     }
 
+    /// The same with what is known of its content.
+    pub(super) fn with(
+        self,
+        metadata: BTreeMap<String, String>,
+        kind: Option<&str>,
+        encoding: Option<&str>,
+    ) -> Self {
+        let (content_type, content_encoding) = (kind.map(str::to_owned), encoding.map(str::to_owned));
+        Self { metadata, content_type, content_encoding, ..self }
+    }
+
     /// Its content.
     pub fn body(&self) -> &Bytes {
         &self.body
@@ -77,6 +88,8 @@ impl Object {
 #[derive(Debug, Default)]
 pub struct State {
     buckets: BTreeMap<String, Bucket>,
+    /// After how long the objects that AWS's services deliver are gone again, if they are not kept for ever.
+    pub kept: Option<TimeDelta>,
     /// The content that goes with the last answer.
     body: Bytes,
 }
@@ -172,7 +185,11 @@ pub fn handle(world: &mut World, call: &Call) -> Answer {
 
 /// Puts an object as an AWS service does, and notifies whoever asked for it. Whether there is such a bucket.
 pub fn deliver(world: &mut World, bucket: &str, key: &str, object: Object) -> bool {
+    let kept = world.s3.kept;
     let Some(found) = world.s3.buckets.get_mut(bucket) else { return false };
+    if let Some(kept) = kept {
+        found.objects.retain(|_, known| object.modified - known.modified <= kept);
+    }
     found.objects.insert(key.to_owned(), object);
     notify::created(world, bucket, key, "AWS:cloudtrail.amazonaws.com");
     true

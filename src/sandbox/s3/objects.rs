@@ -25,12 +25,8 @@ pub(super) fn put(world: &mut World, call: &Call) -> Answer {
         .flatten()
         .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
         .collect();
-    let object = Object {
-        metadata,
-        content_type: call.text("ContentType").map(str::to_owned),
-        content_encoding: call.text("ContentEncoding").map(str::to_owned),
-        ..Object::new(call.body.clone(), world.now())
-    };
+    let object = Object::new(call.body.clone(), world.now());
+    let object = object.with(metadata, call.text("ContentType"), call.text("ContentEncoding"));
     let etag = object.etag();
     find_mut(world, call)?.objects.insert(key.to_owned(), object);
     notify::created(world, name(call), key, &format!("AWS:{}", call.account));

@@ -9,7 +9,6 @@ use aws_sdk_s3::types::{
 };
 use serde_json::{Value, json};
 
-use super::*;
 use crate::sandbox::Sandbox;
 use crate::sandbox::faults::Effect;
 use crate::sandbox::identity::Permissions;

@@ -4,7 +4,7 @@
 //! SNS as AWS query (a form, answered in XML), Account Management as rest-json, S3 as rest-xml. Account, Region and service are taken from
 //! the SigV4 credential scope; **the signature itself is not verified**, hence loopback only.
 //!
-//! `/_sandbox/…` is the sandbox's own: `health`, `calls`, `sns`, `faults`, `clock`.
+//! `/_sandbox/…` is the sandbox's own: `health`, `calls`, `sns`, `faults`, `deliver`, `clock`.
 
 mod answer;
 mod chunked;
@@ -132,6 +132,7 @@ fn router(world: Shared) -> Router {
         .route("/_sandbox/calls", get(control::calls))
         .route("/_sandbox/sns", get(control::sns))
         .route("/_sandbox/faults", get(control::faults).post(control::set_faults))
+        .route("/_sandbox/deliver", post(control::deliver))
         .route("/_sandbox/clock", post(control::move_clock))
         .fallback(serve)
         .with_state(world)

@@ -39,6 +39,7 @@ pub(super) struct Incoming {
 
 /// The target prefixes of the services that speak awsJson1.1, without what may stand before the last dot.
 const TARGETS: &[(&str, &str)] = &[
+    ("AWSEvents", "events"),
     ("AWSOrganizationsV20161128", "organizations"),
     ("AmazonSQS", "sqs"),
     ("CloudTrail_20131101", "cloudtrail"),
