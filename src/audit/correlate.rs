@@ -1,0 +1,118 @@
+//! What events mean together: matches and what is remembered of earlier ones become findings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::Auditor;
+use crate::findings::{self, Detection, EVENT_IDS, RECORDS, RESOLUTION};
+use crate::model::{
+    Changes, CorrelationKey, CorrelationState, EventRecord, Finding, FindingChange, Remembered, Verdict,
+};
+use crate::rules::{Correlated, Match};
+
+/// What a round of correlation leaves to be done.
+#[derive(Debug, Default)]
+pub struct Correlations {
+    /// What is to be remembered, in place of what was.
+    pub states: Vec<CorrelationState>,
+    /// Matches for correlations of correlations: the next round takes them.
+    pub further: Vec<Match>,
+    /// How many events were forgotten since there are too many of a group.
+    pub dropped: u64,
+}
+
+impl Auditor {
+    /// The groups whose states a round of matches needs.
+    pub fn correlated(matches: &[Match]) -> BTreeSet<CorrelationKey> {
+        matches.iter().map(|one| one.key.clone()).collect()
+    }
+
+    /// Adds a batch's matches to what is remembered of their groups, and what is found to `changes`.
+    ///
+    /// `states` are those that the store has of [`Self::correlated`], read in the transaction that will write
+    /// what this gives.
+    pub fn correlate(
+        &mut self,
+        matches: Vec<Match>,
+        states: Vec<CorrelationState>,
+        now: DateTime<Utc>,
+        changes: &mut Changes,
+    ) -> Correlations {
+        let mut known: BTreeMap<CorrelationKey, CorrelationState> =
+            states.into_iter().map(|state| (state.key.clone(), state)).collect();
+        let mut groups: BTreeMap<CorrelationKey, Vec<Match>> = BTreeMap::new();
+        for one in matches {
+            groups.entry(one.key.clone()).or_default().push(one);
+        }
+        let (mut result, mut told) = (Correlations::default(), Vec::new());
+        for (key, matches) in groups {
+            let known = known.remove(&key);
+            let Some(correlated) = self.standards.rules.correlate(&key, known, &matches, now) else {
+                continue;
+            };
+            let Correlated { state, verdict, told: events, further, dropped } = correlated;
+            result.states.push(state);
+            result.further.extend(further);
+            result.dropped += dropped;
+            told.extend(verdict.map(|verdict| (verdict, events)));
+        }
+        self.tell(&told, now, changes);
+        result
+    }
+
+    fn tell(&mut self, told: &[(Verdict, Vec<Remembered>)], now: DateTime<Utc>, changes: &mut Changes) {
+        let events: Vec<(&Verdict, EventRecord)> = told
+            .iter()
+            .flat_map(|(verdict, events)| events.iter().map(move |event| (verdict, event)))
+            .filter_map(|(verdict, event)| Some((verdict, record_of(event)?)))
+            .collect();
+        let detections: Vec<Detection<'_>> =
+            events.iter().map(|(verdict, event)| Detection { verdict, event }).collect();
+        let by_id: BTreeMap<String, &Verdict> =
+            told.iter().map(|(verdict, _)| (findings::id_of(verdict), verdict)).collect();
+        let previous: Vec<Finding> = by_id.keys().filter_map(|id| self.findings.get(id)).cloned().collect();
+        let standards = &self.standards;
+        let mut found =
+            findings::detect(&detections, &standards.rules, &previous, &standards.exceptions, now);
+        for change in &mut found {
+            if let Some(verdict) = by_id.get(&change.finding.id) {
+                show(change, verdict);
+            }
+            let finding = &change.finding;
+            let before = self.findings.get(&finding.id).map_or(0, |finding| finding.event_count);
+            let calls = changes.detected.entry((finding.rule.clone(), finding.level)).or_default();
+            *calls += finding.event_count.saturating_sub(before);
+        }
+        self.keep_changed(&found);
+        changes.findings.extend(found);
+    }
+}
+
+/// A group is shown as it is now, also when what came is older than its newest event.
+fn show(change: &mut FindingChange, verdict: &Verdict) {
+    let finding = &mut change.finding;
+    finding.subject.clone_from(&verdict.subject);
+    finding.message.clone_from(&verdict.message);
+    let (Value::Object(evidence), Ok(Value::Object(shown))) =
+        (&mut finding.evidence, serde_json::to_value(&verdict.evidence))
+    else {
+        return;
+    };
+    evidence.retain(|name, _| [EVENT_IDS, RECORDS, RESOLUTION].contains(&name.as_str()));
+    evidence.extend(shown);
+}
+
+/// What is remembered of an event, as far as a finding looks at it.
+fn record_of(event: &Remembered) -> Option<EventRecord> {
+    let time = DateTime::from_timestamp_micros(event.at)?;
+    EventRecord::new(json!({
+        "eventID": event.event,
+        "eventName": "correlated",
+        "eventSource": "keyward",
+        "eventTime": time.to_rfc3339_opts(SecondsFormat::Micros, true),
+        "sharedEventID": event.call,
+    }))
+    .ok()
+}
