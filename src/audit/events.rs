@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Auditor;
 use crate::findings::{self, Detection};
+use crate::rules::Match;
 use crate::model::{Changes, EventRecord, Finding, FindingChange, Outcome, Verdict};
 
 /// What the rules say of some events.
@@ -16,6 +17,8 @@ use crate::model::{Changes, EventRecord, Finding, FindingChange, Outcome, Verdic
 pub struct Detected<'e> {
     /// The violations, in the order of the events and then of the rules' names.
     pub found: Vec<(Verdict, &'e EventRecord)>,
+    /// What counts for correlations.
+    pub matches: Vec<Match>,
     /// Of how many events each rule could not tell whether they violate it.
     pub undecided: BTreeMap<String, u64>,
 }
@@ -34,11 +37,13 @@ impl Auditor {
         let rules = &self.standards.rules;
         let mut detected = Detected::default();
         for event in events.iter().filter(|event| rules.wants(event.source(), event.name())) {
-            for verdict in rules.detect(&self.event_facts(event, now), event) {
+            let found = rules.find(&self.event_facts(event, now), event);
+            detected.matches.extend(found.matches);
+            for verdict in found.verdicts {
                 match verdict.outcome {
                     Outcome::Fail => detected.found.push((verdict, event)),
                     Outcome::Unknown => {
-                        tracing::info!(
+                        tracing::debug!(
                             rule = verdict.rule,
                             event = event.id(),
                             reasons = verdict.reasons.join("; "),
@@ -57,8 +62,17 @@ impl Auditor {
     pub fn detections(&self, detected: &Detected<'_>, previous: &[Finding], now: DateTime<Utc>) -> Changes {
         let detections: Vec<Detection<'_>> =
             detected.found.iter().map(|(verdict, event)| Detection { verdict, event }).collect();
+        self.settle_detections(&detections, previous, now)
+    }
+
+    pub(super) fn settle_detections(
+        &self,
+        detections: &[Detection<'_>],
+        previous: &[Finding],
+        now: DateTime<Utc>,
+    ) -> Changes {
         let standards = &self.standards;
-        let found = findings::detect(&detections, &*standards.rules, previous, &standards.exceptions, now);
+        let found = findings::detect(detections, &*standards.rules, previous, &standards.exceptions, now);
         let before: BTreeMap<&str, u64> =
             previous.iter().map(|finding| (finding.id.as_str(), finding.event_count)).collect();
         let mut changes = Changes::default();

@@ -3,6 +3,7 @@
 //! Everything here is a function of the batches taken so far and of the time that each of them bears; the
 //! same batches in the same order give the same changes. Nothing is read, written or sent from here.
 
+mod correlate;
 mod events;
 mod judge;
 mod settle;
@@ -24,6 +25,7 @@ use crate::model::{
     FindingState, KeyArn, KeySnapshot, Outcome, Subject, SubjectKind, Transition,
 };
 use crate::rules::RuleSet;
+pub use correlate::Correlations;
 pub use events::Detected;
 use settle::{GONE, NO_LONGER_AUDITED};
 

@@ -85,6 +85,8 @@ specs! {
         "Uses of keys seen in CloudTrail, by operation and outcome (success, denied, error)."; "KMS operations (56) × 3"
     LEDGER_FOLDED: Counter "keyward_ledger_folded_total" []
         "Uses of keys whose caller the ledger did not keep, because a key had too many callers in an hour."; "1"
+    CORRELATION_DROPPED: Counter "keyward_correlation_dropped_total" []
+        "Events and groups of events that correlation rules have forgotten because there were too many."; "1"
     NOTIFICATIONS: Counter "keyward_notifications_total" ["reason", "result"]
         "Attempts to publish an alert (sent, sent_to_fallback, retried, dead)."; "reasons (6) × 4"
     OUTBOX_PENDING: Gauge "keyward_outbox_pending" []

@@ -22,6 +22,19 @@ pub struct Changes {
     pub detected: BTreeMap<(String, Level), u64>,
 }
 
+impl Changes {
+    /// Adds what follows from something else.
+    pub fn add(&mut self, other: Self) {
+        self.verdicts.extend(other.verdicts);
+        self.gone.extend(other.gone);
+        self.findings.extend(other.findings);
+        self.outbox.extend(other.outbox);
+        for (rule, calls) in other.detected {
+            *self.detected.entry(rule).or_default() += calls;
+        }
+    }
+}
+
 /// All verdicts on one subject.
 #[derive(Debug, Clone)]
 pub struct SubjectVerdicts {

@@ -9,6 +9,7 @@ mod account_region;
 mod arn;
 mod batch;
 mod changes;
+mod correlation;
 mod event;
 mod fact;
 mod finding;
@@ -25,6 +26,7 @@ pub use account_region::{AccountRegionSnapshot, ConfigOpinion, ConfigPosture, Cu
 pub use arn::{ArnError, KeyArn, KeySetId};
 pub use batch::{Batch, Cursor, Snapshot, SourceKind};
 pub use changes::{Changes, FindingChange, OutboxRow, SubjectVerdicts, Transition};
+pub use correlation::{CorrelationKey, CorrelationState, Lift, Remembered};
 pub use event::EventRecord;
 pub use fact::{Fact, FactMap, Facts};
 pub use finding::{Finding, FindingKind, FindingState};

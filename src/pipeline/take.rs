@@ -16,6 +16,7 @@ use crate::model::{
     AccountId, Batch, Changes, Cursor, EventRecord, Fact, KeyArn, Level, Reading, Snapshot, SourceKind,
     Verdict,
 };
+use crate::rules::Match;
 use crate::store::{Folded, Seen, StoreError, Writing, mark_of};
 
 /// What a batch asks for beyond being stored.
@@ -233,15 +234,50 @@ impl Pipeline {
             *counts.undecided.entry(rule.clone()).or_default() += count;
         }
         let previous = writing.findings_by_id(&detected.finding_ids()).await?;
-        let found = self.auditor().detections(&detected, &previous, now);
-        changes.findings.extend(found.findings);
-        changes.detected.extend(found.detected);
+        changes.add(self.auditor().detections(&detected, &previous, now));
+        let mut found = self.detected_events(detected.found.iter().map(|(verdict, event)| (verdict, *event)));
+        self.correlate(writing, detected.matches, now, changes, &mut found).await?;
+        Ok(found)
+    }
+
+    /// What events mean together, round by round: what a correlation finds may count for another one.
+    async fn correlate(
+        &self,
+        writing: &mut Writing,
+        mut matches: Vec<Match>,
+        now: DateTime<Utc>,
+        changes: &mut Changes,
+        found: &mut Vec<DetectedEvent>,
+    ) -> Result<(), StoreError> {
+        while !matches.is_empty() {
+            let states = writing.correlations(&Auditor::correlated(&matches)).await?;
+            let round = self.auditor().correlate(std::mem::take(&mut matches), states, now);
+            let forgotten = writing.remember(&round.states).await?;
+            self.metrics.add(&metrics::CORRELATION_DROPPED, &[], round.dropped + forgotten);
+            let mut previous = writing.findings_by_id(&round.finding_ids()).await?;
+            for change in &changes.findings {
+                // The store does not have yet what earlier rounds have made of a finding.
+                previous.retain(|finding| finding.id != change.finding.id);
+                previous.push(change.finding.clone());
+            }
+            changes.add(self.auditor().tell(&round, &previous, now));
+            found.extend(self.detected_events(round.told()));
+            matches = round.further;
+        }
+        Ok(())
+    }
+
+    fn detected_events<'e>(
+        &self,
+        found: impl Iterator<Item = (&'e Verdict, &'e EventRecord)>,
+    ) -> Vec<DetectedEvent> {
         let auditor = self.auditor();
         let level = |rule: &str| auditor.standards().rules.rule(rule).map(|rule| rule.level);
-        let found = detected.found.into_iter().filter_map(|(verdict, event)| {
-            Some(DetectedEvent { level: level(&verdict.rule)?, verdict, event: event.clone() })
-        });
-        Ok(found.collect())
+        let event = |(verdict, event): (&Verdict, &EventRecord)| {
+            let level = level(&verdict.rule)?;
+            Some(DetectedEvent { level, verdict: verdict.clone(), event: event.clone() })
+        };
+        found.filter_map(event).collect()
     }
 
     fn after_commit(

@@ -1,5 +1,6 @@
 //! Exemplars are the tests of a rule.
 
+use super::correlation::run_exemplar;
 use super::document::{Document, EventDocument, put_unknown};
 use super::index::EventIndex;
 use super::rule::{Exemplar, Rule};
@@ -40,6 +41,9 @@ pub(super) fn run(rule: &Rule) -> Vec<ExemplarResult> {
 }
 
 fn run_one(rule: &Rule, exemplar: &Exemplar) -> ExemplarResult {
+    if let Some(correlation) = &rule.correlation {
+        return run_exemplar(rule, correlation, exemplar);
+    }
     let mut facts = exemplar.facts.clone();
     let Some(record) = &exemplar.event else {
         for path in &exemplar.unknown {

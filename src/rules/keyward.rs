@@ -10,7 +10,9 @@ use crate::facts::catalogue::find;
 use crate::model::{Fact, FactMap, Outcome, SubjectKind};
 
 const KEYS: [&str; 6] = ["applies", "message", "remediation", "controls", "group_by", "exemplars"];
-const EXEMPLAR_KEYS: [&str; 5] = ["name", "expect", "facts", "event", "unknown"];
+const CORRELATION_KEYS: [&str; 4] = ["message", "remediation", "controls", "exemplars"];
+const EXEMPLAR_KEYS: [&str; 6] = ["name", "expect", "facts", "event", "events", "unknown"];
+const EVENT_KEYS: [&str; 2] = ["event", "facts"];
 
 /// A `keyward` block as read.
 #[derive(Debug, Default)]
@@ -24,17 +26,26 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Reads a block. What is wrong is added to `problems`.
+    /// Reads the block of a rule about a kind of subject. What is wrong is added to `problems`.
     pub(super) fn read(block: &Entry, kind: SubjectKind, problems: &mut Vec<Problem>) -> Self {
+        Self::read_as(block, kind, &KEYS, problems)
+    }
+
+    /// Reads the block of a correlation, which groups by what Sigma says.
+    pub(super) fn read_of_correlation(block: &Entry, problems: &mut Vec<Problem>) -> Self {
+        Self::read_as(block, SubjectKind::Event, &CORRELATION_KEYS, problems)
+    }
+
+    fn read_as(block: &Entry, kind: SubjectKind, keys: &[&str], problems: &mut Vec<Problem>) -> Self {
         if !matches!(block.node.value, Value::Map(_)) {
             problems.push(Problem::with_help(
                 block.line,
                 format!("`keyward` is {}", block.node.kind()),
-                format!("give it the keys {}", KEYS.join(", ")),
+                format!("give it the keys {}", keys.join(", ")),
             ));
             return Self::default();
         }
-        known_keys(&block.node, "keyward", &KEYS, problems);
+        known_keys(&block.node, "keyward", keys, problems);
         let mut text = |key: &str| {
             let entry = block.node.entry(key)?;
             text_of(entry, problems).map(|text| (text, entry.node.line))
@@ -51,7 +62,12 @@ impl Block {
             }
         }
         let exemplars = block.node.get("exemplars").map(Node::items).unwrap_or_default();
-        let exemplars = exemplars.iter().filter_map(|node| exemplar(node, kind, problems)).collect();
+        let is_correlation = !keys.contains(&"group_by");
+        let read = |node| match is_correlation {
+            true => exemplar_of_correlation(node, problems),
+            false => exemplar(node, kind, problems),
+        };
+        let exemplars = exemplars.iter().filter_map(read).collect();
         Self { applies, message, remediation, controls, group_by, exemplars }
     }
 
@@ -77,7 +93,7 @@ impl Block {
     }
 }
 
-fn known_keys(node: &Node, of: &str, known: &[&str], problems: &mut Vec<Problem>) {
+pub(super) fn known_keys(node: &Node, of: &str, known: &[&str], problems: &mut Vec<Problem>) {
     for entry in node.entries() {
         if !known.contains(&entry.key.as_str()) {
             let message = format!("unknown key `{}` in `{of}`", entry.key);
@@ -155,8 +171,72 @@ fn exemplar(node: &Node, kind: SubjectKind, problems: &mut Vec<Problem>) -> Opti
     if let Some((message, help)) = wrong {
         problems.push(Problem::with_help(node.line, message, help));
     }
+    if node.entry("events").is_some() {
+        problems.push(Problem::with_help(node.line, "only correlations have `events`", "give one `event`"));
+    }
     let name = name.unwrap_or_else(|| format!("line {}", node.line));
-    Some(Exemplar { name, expect, facts, event, unknown, line: node.line })
+    Some(Exemplar { name, expect, facts, event, events: Vec::new(), unknown, line: node.line })
+}
+
+/// An exemplar of a correlation: several records, each with its facts over those that all of them share.
+fn exemplar_of_correlation(node: &Node, problems: &mut Vec<Problem>) -> Option<Exemplar> {
+    known_keys(node, "exemplars", &EXEMPLAR_KEYS, problems);
+    let name = node.entry("name").and_then(|entry| text_of(entry, problems));
+    let expect = expected(node, problems)?;
+    if !matches!(expect, Outcome::Fail | Outcome::Pass) {
+        let message = "a correlation finds something or nothing";
+        problems.push(Problem::with_help(node.line, message, "expect fail or pass"));
+    }
+    for key in ["event", "unknown"] {
+        if let Some(entry) = node.entry(key) {
+            let message = format!("an exemplar of a correlation has `{key}`");
+            problems.push(Problem::with_help(
+                entry.line,
+                message,
+                "give `events`, a list of `event` and `facts`",
+            ));
+        }
+    }
+    let shared =
+        node.get("facts").map(|facts| facts_of(facts, SubjectKind::Event, problems)).unwrap_or_default();
+    let events: Vec<(serde_json::Value, FactMap)> = node
+        .get("events")
+        .map(Node::items)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|event| event_of(event, &shared, problems))
+        .collect();
+    if events.is_empty() {
+        let message = "an exemplar of a correlation has no `events`";
+        problems.push(Problem::with_help(node.line, message, "give a list of `event` and `facts`"));
+    }
+    let name = name.unwrap_or_else(|| format!("line {}", node.line));
+    Some(Exemplar { name, expect, facts: shared, event: None, events, unknown: Vec::new(), line: node.line })
+}
+
+fn event_of(
+    node: &Node,
+    shared: &FactMap,
+    problems: &mut Vec<Problem>,
+) -> Option<(serde_json::Value, FactMap)> {
+    known_keys(node, "events", &EVENT_KEYS, problems);
+    let own =
+        node.get("facts").map(|facts| facts_of(facts, SubjectKind::Event, problems)).unwrap_or_default();
+    let Some(record) = node.get("event").map(Node::json).filter(serde_json::Value::is_object) else {
+        let message = "one of the `events` has no `event`";
+        problems.push(Problem::with_help(node.line, message, "give a CloudTrail record"));
+        return None;
+    };
+    let mut facts = shared.clone();
+    for (name, fact) in own {
+        match (facts.get_mut(&name), fact) {
+            (Some(Fact::Map(below)), Fact::Map(above)) => below.extend(above),
+            (_, fact) => {
+                facts.insert(name, fact);
+            }
+        }
+    }
+    Some((record, facts))
 }
 
 fn expected(node: &Node, problems: &mut Vec<Problem>) -> Option<Outcome> {
@@ -228,7 +308,15 @@ pub(super) fn sigma_exemplars(entry: &Entry, problems: &mut Vec<Problem>) -> Vec
         };
         let name = node.get("name").and_then(Node::text).map_or_else(|| at.to_string(), str::to_owned);
         let (facts, unknown) = (FactMap::new(), Vec::new());
-        Some(Exemplar { name, expect, facts, event: Some(event), unknown, line: node.line })
+        Some(Exemplar {
+            name,
+            expect,
+            facts,
+            event: Some(event),
+            events: Vec::new(),
+            unknown,
+            line: node.line,
+        })
     };
     entry.node.items().iter().enumerate().filter_map(read).collect()
 }

@@ -1,40 +1,111 @@
-//! One rule file becomes one rule, or all that is wrong with it.
+//! One rule file becomes its rules, correlations and filters, or all that is wrong with them.
 
 use rsigma_parser::{Severity, Status, lint_yaml_str, parse_sigma_yaml};
 
 use super::checks::FactCheck;
+use super::collection::documents;
+use super::correlation::{self, Draft};
 use super::detection::Detection;
 use super::error::Problem;
+use super::filter::{self, Filter};
 use super::keyward::{Block, sigma_exemplars, text_of, texts_of};
 use super::message::{LABELS, Message};
 use super::rule::{Program, Rule};
-use super::yaml::{self, Node, Value};
+use super::source::{Source, source};
+use super::yaml::Node;
 use crate::model::{Level, SubjectKind};
-
-/// The kinds of posture rules, as `logsource.category` names them.
-const POSTURE: [SubjectKind; 4] =
-    [SubjectKind::Key, SubjectKind::KeySet, SubjectKind::Trail, SubjectKind::AccountRegion];
 
 const STATUSES: [&str; 5] = ["stable", "test", "experimental", "deprecated", "unsupported"];
 
 /// The level of a rule from elsewhere that has none.
 const DEFAULT_LEVEL: Level = Level::Medium;
 
+/// One document of a rule file.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// A rule.
+    Rule(Box<Rule>),
+    /// A correlation, whose rules have to be found yet.
+    Correlation(Box<Draft>),
+    /// A filter, whose rules have to be found yet.
+    Filter(Filter),
+    /// A rule for something that is not read here, and why.
+    Foreign(Foreign),
+    /// What is wrong with it, and the rule's name if it has one.
+    Broken(Option<String>, Vec<Problem>),
+}
+
+/// A document that is for something else, with the names by which others may know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Foreign {
+    pub(super) name: String,
+    pub(super) alias: Option<String>,
+    pub(super) id: Option<String>,
+    pub(super) line: u64,
+    pub(super) reason: String,
+}
+
 /// Loads the text of a rule file.
-pub(super) fn load(path: &str, text: &str) -> Result<Rule, Vec<Problem>> {
-    let name = name_of(path).map_err(|problem| vec![problem])?;
-    let document = only_document(text).map_err(|problem| vec![problem])?;
-    let mut problems = Vec::new();
-    let rule = read(name, path, &document, &mut problems);
-    if problems.is_empty() {
-        problems.extend(sigma_problems(text, &document));
+pub(super) fn load(path: &str, text: &str) -> Vec<Part> {
+    let stem = match name_of(path) {
+        Ok(stem) => stem,
+        Err(problem) => return vec![Part::Broken(None, vec![problem])],
+    };
+    let documents = match documents(text) {
+        Ok(documents) => documents,
+        Err(problem) => return vec![Part::Broken(Some(stem.to_owned()), vec![problem])],
+    };
+    if let [document] = documents.as_slice() {
+        return vec![part(stem, path, document, text)];
     }
-    match rule {
-        Some(rule) if problems.is_empty() => Ok(rule),
-        _ if problems.is_empty() => Err(vec![Problem::new(1, "the rule cannot be compiled")]),
+    let mut is_first = true;
+    let named = documents.iter().enumerate().map(|(at, document)| {
+        let name = match alias(document) {
+            Some(name) => name,
+            None if std::mem::take(&mut is_first) => stem.to_owned(),
+            None => format!("{stem}-{}", at + 1),
+        };
+        // What `action` made of it is in no text; JSON is YAML.
+        part(&name, path, document, &document.json().to_string())
+    });
+    named.collect()
+}
+
+/// Sigma's `name`, by which correlations may call the rule.
+fn alias(document: &Node) -> Option<String> {
+    document
+        .get("name")
+        .and_then(Node::text)
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+}
+
+fn part(name: &str, path: &str, document: &Node, text: &str) -> Part {
+    let mut problems = Vec::new();
+    let mut part = if let Some(entry) = document.entry("correlation") {
+        let meta = Meta::read(name, path, document, &mut problems);
+        correlation::read(meta, entry, document, &mut problems)
+            .map(|draft| Part::Correlation(Box::new(draft)))
+    } else if let Some(entry) = document.entry("filter") {
+        filter::read(name, path, entry, document, &mut problems)
+    } else {
+        rule(name, path, document, &mut problems)
+    };
+    if let Some(Part::Foreign(foreign)) = &mut part {
+        foreign.alias = alias(document);
+        foreign.id = document.get("id").and_then(Node::text).map(str::to_owned);
+    } else if problems.is_empty() {
+        problems.extend(sigma_problems(text, document));
+    }
+    match part {
+        Some(part) if problems.is_empty() => part,
         _ => {
+            if problems.is_empty() {
+                problems.push(Problem::new(1, "the rule cannot be compiled"));
+            }
             problems.sort_by_key(|problem| problem.line);
-            Err(problems)
+            Part::Broken(Some(name.to_owned()), problems)
         }
     }
 }
@@ -44,42 +115,6 @@ fn name_of(path: &str) -> Result<&str, Problem> {
     file.strip_suffix(".yml").filter(|name| !name.is_empty()).ok_or_else(|| {
         Problem::with_help(0, format!("`{file}` is no name of a rule file"), "rule files end in `.yml`")
     })
-}
-
-fn only_document(text: &str) -> Result<Node, Problem> {
-    let mut documents = yaml::documents(text)
-        .map_err(|error| Problem::new(error.line, format!("this is no YAML: {}", error.message)))?;
-    documents.retain(|document| document.value != Value::Null);
-    let second = documents.get(1).map(|document| document.line);
-    if let Some(line) = second {
-        return Err(Problem::with_help(
-            line,
-            "the file holds more than one document",
-            "put each rule in its own file",
-        ));
-    }
-    let document = documents.pop().ok_or_else(|| Problem::new(1, "the file is empty"))?;
-    if !matches!(document.value, Value::Map(_)) {
-        return Err(Problem::new(
-            document.line,
-            format!("a rule is a mapping, and this is {}", document.kind()),
-        ));
-    }
-    for (key, what) in [
-        ("correlation", "Sigma correlations are"),
-        ("filter", "Sigma filters are"),
-        ("action", "Sigma 1 collections are"),
-    ] {
-        if let Some(entry) = document.entry(key) {
-            let message = format!("{what} not evaluated yet");
-            return Err(Problem::with_help(
-                entry.line,
-                message,
-                "leave the file out of the rule directories",
-            ));
-        }
-    }
-    Ok(document)
 }
 
 /// What the Sigma parser itself says, and for rules of ours its linter too.
@@ -110,33 +145,113 @@ fn lint(text: &str, document: &Node, severity: Severity) -> Vec<Problem> {
 /// What does not keep a rule from loading, and is worth a look.
 pub(super) fn warnings(text: &str) -> Vec<Problem> {
     // The linter reads YAML without the limits that a rule is held to.
-    only_document(text).map(|document| lint(text, &document, Severity::Warning)).unwrap_or_default()
+    match documents(text).unwrap_or_default().as_slice() {
+        [document] => lint(text, document, Severity::Warning),
+        _ => Vec::new(),
+    }
 }
 
-fn read(name: &str, path: &str, document: &Node, problems: &mut Vec<Problem>) -> Option<Rule> {
+/// What every kind of document says of itself.
+#[derive(Debug)]
+pub(super) struct Meta {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) is_ours: bool,
+    title: Option<String>,
+    alias: Option<String>,
+    id: Option<String>,
+    level: Level,
+    status: Option<String>,
+    description: Option<String>,
+    references: Vec<String>,
+    falsepositives: Vec<String>,
+}
+
+impl Meta {
+    fn read(name: &str, path: &str, document: &Node, problems: &mut Vec<Problem>) -> Self {
+        let is_ours = document.entry("keyward").is_some();
+        let text = |key: &str, problems: &mut Vec<Problem>| {
+            document.entry(key).and_then(|entry| text_of(entry, problems))
+        };
+        let texts = |key: &str, problems: &mut Vec<Problem>| {
+            document.entry(key).map(|entry| texts_of(entry, problems)).unwrap_or_default()
+        };
+        check_name(document, name, is_ours, problems);
+        check_id(document, is_ours, problems);
+        check_version(document, problems);
+        let description = text("description", problems);
+        if is_ours && description.is_none() {
+            problems.push(Problem::with_help(1, "the rule has no `description`", "say why it matters"));
+        }
+        Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            is_ours,
+            title: required_title(document, problems),
+            alias: alias(document),
+            id: text("id", problems),
+            level: level(document, is_ours, problems),
+            status: status(document, problems),
+            description,
+            references: texts("references", problems),
+            falsepositives: texts("falsepositives", problems),
+        }
+    }
+
+    /// What the rule is called to people.
+    pub(super) fn title(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The rule; what is not said of itself has to be filled in.
+    pub(super) fn into_rule(self, kind: SubjectKind, block: Block, program: Program) -> Option<Rule> {
+        let title = self.title?;
+        Some(Rule {
+            name: self.name,
+            alias: self.alias,
+            id: self.id,
+            level: self.level,
+            status: self.status,
+            description: self.description.unwrap_or_default(),
+            kind,
+            message: block.message.map_or_else(|| title.clone(), |(message, _)| message),
+            title,
+            remediation: block.remediation.unwrap_or_default(),
+            controls: block.controls,
+            references: self.references,
+            falsepositives: self.falsepositives,
+            group_by: block.group_by,
+            exemplars: block.exemplars,
+            path: self.path,
+            applies: block.applies.map(|(applies, _)| applies),
+            condition: String::new(),
+            selections: Vec::new(),
+            program,
+            correlation: None,
+        })
+    }
+}
+
+fn rule(name: &str, path: &str, document: &Node, problems: &mut Vec<Problem>) -> Option<Part> {
     let own = document.entry("keyward");
-    let text = |key: &str, problems: &mut Vec<Problem>| {
-        document.entry(key).and_then(|entry| text_of(entry, problems))
+    let kind = match source(document) {
+        Ok(Source::Kind(kind)) => Ok(kind),
+        Ok(Source::Foreign(reason, line)) if own.is_none() => {
+            let name = name.to_owned();
+            return Some(Part::Foreign(Foreign { name, alias: None, id: None, line, reason }));
+        }
+        Ok(Source::Foreign(reason, line)) => {
+            Err(Problem::with_help(line, reason, "only CloudTrail and KMS of `aws` are read here"))
+        }
+        Err(problem) => Err(problem),
     };
-    let texts = |key: &str, problems: &mut Vec<Problem>| {
-        document.entry(key).map(|entry| texts_of(entry, problems)).unwrap_or_default()
-    };
-    let title = required_title(document, problems);
-    let level = level(document, own.is_some(), problems);
-    let status = status(document, problems);
-    check_name(document, name, own.is_some(), problems);
-    check_id(document, own.is_some(), problems);
-    check_version(document, problems);
-    let kind = kind(document, problems)?;
+    let meta = Meta::read(name, path, document, problems);
+    let kind = kind.map_err(|problem| problems.push(problem)).ok()?;
     let block = own.map(|block| {
         let block_read = Block::read(block, kind, problems);
         block_read.require(block.line, problems);
         block_read
     });
-    let description = text("description", problems);
-    if own.is_some() && description.is_none() {
-        problems.push(Problem::with_help(1, "the rule has no `description`", "say why it matters"));
-    }
     let mut block = block.unwrap_or_default();
     if let Some(entry) = document.entry("rsigma.exemplars") {
         block.exemplars.extend(sigma_exemplars(entry, problems));
@@ -145,30 +260,14 @@ fn read(name: &str, path: &str, document: &Node, problems: &mut Vec<Problem>) ->
         if own.is_some() || kind != SubjectKind::Event { FactCheck::Catalogue(kind) } else { FactCheck::Off };
     let detection = detection(document, check, problems)?;
     let applies = applies(&block, &detection, problems);
-    let message = message(&block, title.as_deref().unwrap_or(name), kind, problems);
+    let message = message(&block, meta.title(), kind, problems);
     let program = Program::new(applies, detection.condition?, message, &block.group_by);
-    let title = title?;
-    Some(Rule {
-        name: name.to_owned(),
-        id: text("id", problems),
-        level,
-        status,
-        description: description.unwrap_or_default(),
-        kind,
-        message: block.message.map_or_else(|| title.clone(), |(message, _)| message),
-        title,
-        remediation: block.remediation.unwrap_or_default(),
-        controls: block.controls,
-        references: texts("references", problems),
-        falsepositives: texts("falsepositives", problems),
-        group_by: block.group_by,
-        exemplars: block.exemplars,
-        path: path.to_owned(),
-        applies: block.applies.map(|(applies, _)| applies),
+    let rule = meta.into_rule(kind, block, program)?;
+    Some(Part::Rule(Box::new(Rule {
         condition: detection.condition_text,
         selections: detection.shown,
-        program,
-    })
+        ..rule
+    })))
 }
 
 fn required_title(document: &Node, problems: &mut Vec<Problem>) -> Option<String> {
@@ -241,52 +340,6 @@ fn check_version(document: &Node, problems: &mut Vec<Problem>) {
             format!("`sigma-version` is {version}"),
             "rules are those of Sigma 2; array selectors in brackets are not evaluated",
         ));
-    }
-}
-
-/// What a rule is about, by its log source.
-fn kind(document: &Node, problems: &mut Vec<Problem>) -> Option<SubjectKind> {
-    let Some(entry) = document.entry("logsource") else {
-        problems.push(Problem::with_help(
-            1,
-            "the rule has no `logsource`",
-            "give `product: aws` and `service: cloudtrail`, or `service: kms` with a `category`",
-        ));
-        return None;
-    };
-    let part =
-        |key: &str| entry.node.entry(key).map(|part| (part.node.text().unwrap_or_default(), part.line));
-    let (product, service, category) = (part("product"), part("service"), part("category"));
-    if let Some((other, line)) = product.filter(|(product, _)| *product != "aws") {
-        problems.push(Problem::with_help(line, format!("`product` is `{other}`"), "only `aws` is read here"));
-        return None;
-    }
-    match (service, category) {
-        (Some(("cloudtrail", _)), _) => Some(SubjectKind::Event),
-        (Some(("kms", _)), Some((word, line))) => {
-            let found = POSTURE.into_iter().find(|kind| kind.as_str() == word);
-            if found.is_none() {
-                let known = POSTURE.map(SubjectKind::as_str);
-                problems.push(Problem::unknown_word(line, format!("unknown category `{word}`"), word, known));
-            }
-            found
-        }
-        (Some(("kms", line)), None) => {
-            let known = POSTURE.map(SubjectKind::as_str).join(", ");
-            let message = "the log source `kms` has no `category`";
-            problems.push(Problem::with_help(line, message, format!("give one of {known}")));
-            None
-        }
-        (Some((word, line)), _) => {
-            let message = format!("nothing is read from the service `{word}`");
-            problems.push(Problem::unknown_word(line, message, word, ["cloudtrail", "kms"]));
-            None
-        }
-        (None, _) => {
-            let message = "the log source has no `service`";
-            problems.push(Problem::with_help(entry.line, message, "give `cloudtrail` or `kms`"));
-            None
-        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! One loaded rule.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::correlation::Correlation;
 use super::document::{Document, Path};
 use super::eval::{Expr, Kleene, evidence};
 use super::message::{Message, shown_at};
@@ -14,6 +16,8 @@ use crate::model::{Fact, FactMap, Level, Outcome, Subject, SubjectKind, Verdict}
 pub struct Rule {
     /// Its name in metrics, alerts and reports: that of its file, without `.yml`.
     pub name: String,
+    /// Sigma's `name`, by which correlations and filters may call it beside its own name and id.
+    pub alias: Option<String>,
     /// Sigma's UUID.
     pub id: Option<String>,
     /// What a violation is called.
@@ -49,6 +53,8 @@ pub struct Rule {
     /// The selections in words, each a list to be joined by "and".
     pub selections: Vec<(String, Vec<String>)>,
     pub(super) program: Program,
+    /// What it counts, if it is a correlation; nothing matches it by itself then.
+    pub(super) correlation: Option<Arc<Correlation>>,
 }
 
 /// An example of what a rule says.
@@ -62,6 +68,8 @@ pub struct Exemplar {
     pub facts: FactMap,
     /// The CloudTrail record, for event rules.
     pub event: Option<Json>,
+    /// The CloudTrail records of a correlation, each with the facts beyond its own fields.
+    pub events: Vec<(Json, FactMap)>,
     /// The paths of facts that could not be read.
     pub unknown: Vec<String>,
     /// The line in the file.
@@ -124,6 +132,11 @@ impl Program {
 }
 
 impl Rule {
+    /// Whether it counts what other rules match.
+    pub fn is_correlation(&self) -> bool {
+        self.correlation.is_some()
+    }
+
     /// What the rule says of a document, and nothing more: no reasons, no message, no allocation.
     pub fn outcome<D: Document + ?Sized>(&self, document: &D) -> Outcome {
         self.program.outcome(document)

@@ -54,7 +54,7 @@ impl RuleSet {
     pub fn screen(&self, rules: &[usize], envelope: &Envelope<'_>, facts: &Fact) -> Screened<'_> {
         let glance = Glance { envelope, facts, all: Fact::Unknown(String::new()) };
         let mut screened = Screened::default();
-        for rule in rules.iter().filter_map(|at| self.rules().get(*at)) {
+        for rule in rules.iter().filter_map(|at| self.numbered(*at)) {
             match rule.program.detection.eval(&glance) {
                 Kleene::False => {}
                 Kleene::Unknown if !rule.program.detection.hangs_on(&glance, is_unseen) => {

@@ -1,15 +1,22 @@
 //! All rules together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use chrono::{DateTime, Utc};
+
+use super::assemble::assemble;
+use super::correlation::{Correlated, Match, take};
 use super::document::EventDocument;
-use super::error::{Problem, RuleError, RuleErrors, nearest};
+use super::error::{RuleError, RuleErrors, nearest};
 use super::eval::Kleene;
 use super::exemplar::{self, ExemplarResult};
 use super::index::EventIndex;
-use super::load::{load, warnings};
+use super::load::warnings;
 use super::rule::Rule;
-use crate::model::{EventRecord, Facts, Outcome, SubjectKind, Verdict};
+use crate::model::{
+    CorrelationKey, CorrelationState, EventRecord, Facts, Outcome, Region, Subject, SubjectKind, Verdict,
+};
 
 /// A rule file, wherever it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +34,75 @@ impl RuleFile {
     }
 }
 
+/// A rule for something that is not read here.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForeignRule {
+    /// Its file.
+    pub path: String,
+    /// The line that says so.
+    pub line: u64,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub reason: String,
+}
+
+impl fmt::Display for ForeignRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: `{}` is left out: {}", self.path, self.line, self.name, self.reason)
+    }
+}
+
+/// What the rules find in one event.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Violations, and what cannot be told, by the rules' names.
+    pub verdicts: Vec<Verdict>,
+    /// What counts for correlations.
+    pub matches: Vec<Match>,
+}
+
 /// Compiled rules, indexed by what they judge.
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
+    /// Event rules that only count for correlations; numbered on after the rules.
+    silent: Vec<Rule>,
     posture: BTreeMap<SubjectKind, Vec<usize>>,
     events: EventIndex,
+    feeds: BTreeMap<usize, Vec<Feed>>,
+    correlations: BTreeMap<String, Linked>,
     left_out: BTreeSet<String>,
+    foreign: Vec<ForeignRule>,
+}
+
+/// For which correlation a rule counts, and at which place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Feed {
+    pub(super) correlation: String,
+    pub(super) place: u16,
+}
+
+/// A correlation in force.
+#[derive(Debug, Clone)]
+pub(super) struct Linked {
+    pub(super) rule: Rule,
+    /// Only other correlations are told.
+    pub(super) is_silent: bool,
+    /// The correlations that name it.
+    pub(super) feeds: Vec<Feed>,
+}
+
+/// Rules that go together, before they are indexed.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub(super) rules: Vec<Rule>,
+    pub(super) silent: Vec<Rule>,
+    /// By the names of rules.
+    pub(super) feeds: BTreeMap<String, Vec<Feed>>,
+    pub(super) correlations: BTreeMap<String, Linked>,
+    pub(super) left_out: BTreeSet<String>,
+    pub(super) foreign: Vec<ForeignRule>,
 }
 
 impl RuleSet {
@@ -45,48 +114,26 @@ impl RuleSet {
 
     /// The same, with what could be compiled beside the mistakes: a bad file costs only itself.
     pub fn load(files: &[RuleFile], disable: &[String]) -> (Self, RuleErrors) {
-        let (mut rules, mut errors) = (BTreeMap::<String, Rule>::new(), Vec::new());
-        let mut ids = BTreeMap::<String, String>::new();
-        let (mut names, mut left_out) = (BTreeSet::new(), BTreeSet::new());
-        for file in files {
-            match load(&file.path, &file.text) {
-                Ok(rule) => {
-                    names.insert(rule.name.clone());
-                    if let Some(problem) = taken(&rule, &rules, &ids) {
-                        errors.push(problem.in_file(&file.path));
-                        left_out.insert(rule.name);
-                    } else {
-                        ids.extend(rule.id.clone().map(|id| (id, rule.path.clone())));
-                        rules.insert(rule.name.clone(), rule);
-                    }
-                }
-                Err(problems) => {
-                    names.extend(file_stem(&file.path));
-                    left_out.extend(file_stem(&file.path));
-                    errors.extend(problems.into_iter().map(|problem| problem.in_file(&file.path)));
-                }
-            }
-        }
-        errors.extend(unknown_disabled(disable, &names));
-        rules.retain(|name, _| !disable.contains(name));
-        left_out.retain(|name| !rules.contains_key(name) && !disable.contains(name));
-        errors.sort();
-        (Self { left_out, ..Self::of(rules.into_values().collect()) }, RuleErrors(errors))
+        let (parts, errors) = assemble(files, disable);
+        (Self::of(parts), errors)
     }
 
-    fn of(rules: Vec<Rule>) -> Self {
+    fn of(parts: Parts) -> Self {
+        let Parts { rules, silent, mut feeds, correlations, left_out, foreign } = parts;
         let mut posture = BTreeMap::<SubjectKind, Vec<usize>>::new();
         for (at, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.kind != SubjectKind::Event) {
             posture.entry(rule.kind).or_default().push(at);
         }
+        let numbered = || rules.iter().chain(&silent).enumerate();
+        let is_matched = |rule: &Rule| rule.kind == SubjectKind::Event && !rule.is_correlation();
         let events = EventIndex::new(
-            rules
-                .iter()
-                .enumerate()
-                .filter(|(_, rule)| rule.kind == SubjectKind::Event)
-                .map(|(at, rule)| (at, &rule.program.detection)),
+            numbered().filter(|(_, rule)| is_matched(rule)).map(|(at, rule)| (at, &rule.program.detection)),
         );
-        Self { rules, posture, events, left_out: BTreeSet::new() }
+        let feeds = numbered()
+            .filter(|(_, rule)| is_matched(rule))
+            .filter_map(|(at, rule)| Some((at, feeds.remove(&rule.name)?)))
+            .collect();
+        Self { rules, silent, posture, events, feeds, correlations, left_out, foreign }
     }
 
     /// The rules by name.
@@ -124,22 +171,99 @@ impl RuleSet {
     ///
     /// `facts` are those that Keyward adds to the record; the record's own fields are read from `event`.
     pub fn detect(&self, facts: &Facts, event: &EventRecord) -> Vec<Verdict> {
+        self.find(facts, event).verdicts
+    }
+
+    /// The same, with what counts for correlations.
+    pub fn find(&self, facts: &Facts, event: &EventRecord) -> Found {
         let document = EventDocument { record: event.record(), enrichment: &facts.root };
-        let mut found: Vec<usize> = Vec::new();
+        let mut candidates: Vec<usize> = Vec::new();
         for at in self.events.candidates(event.source(), event.name()) {
-            let Some(rule) = self.rules.get(at) else { continue };
+            let Some(rule) = self.numbered(at) else { continue };
             if rule.program.detection.eval(&document) != Kleene::False {
-                found.push(at);
+                candidates.push(at);
             }
         }
-        found.sort_unstable();
-        found.dedup();
+        candidates.sort_unstable();
+        candidates.dedup();
+        let mut found = Found::default();
+        for at in candidates {
+            let Some(rule) = self.numbered(at) else { continue };
+            let verdict = rule.verdict(&facts.subject, &document);
+            if let Some(feeds) = self.feeds.get(&at).filter(|_| verdict.outcome == Outcome::Fail) {
+                self.count(feeds, &facts.subject, event, &document, &mut found.matches);
+            }
+            let is_told = at < self.rules.len() && verdict.outcome == Outcome::Fail;
+            if is_told || verdict.outcome == Outcome::Unknown {
+                found.verdicts.push(verdict);
+            }
+        }
         found
-            .into_iter()
-            .filter_map(|at| self.rules.get(at))
-            .map(|rule| rule.verdict(&facts.subject, &document))
-            .filter(|verdict| matches!(verdict.outcome, Outcome::Fail | Outcome::Unknown))
-            .collect()
+    }
+
+    /// The rule of a number that [`Self::candidates`] gave.
+    pub(super) fn numbered(&self, at: usize) -> Option<&Rule> {
+        self.rules.get(at).or_else(|| self.silent.get(at.checked_sub(self.rules.len())?))
+    }
+
+    /// Adds what an event is for the correlations that its rule counts for.
+    fn count(
+        &self,
+        feeds: &[Feed],
+        subject: &Subject,
+        event: &EventRecord,
+        document: &EventDocument<'_>,
+        matches: &mut Vec<Match>,
+    ) {
+        for feed in feeds {
+            let Some(linked) = self.correlations.get(&feed.correlation) else { continue };
+            let Some(correlation) = &linked.rule.correlation else { continue };
+            let region = subject.region.as_ref().map(Region::as_str);
+            let recorded_in = (subject.account.as_str(), region);
+            let Some(mut one) =
+                correlation.found(&feed.correlation, feed.place, recorded_in, event, document)
+            else {
+                continue;
+            };
+            let mut further = Vec::new();
+            self.count(&linked.feeds, subject, event, document, &mut further);
+            one.event.lifts = further.into_iter().map(Match::into_lift).collect();
+            let mut rest = Some(one);
+            for known in &mut *matches {
+                rest = rest.and_then(|one| known.merge(one));
+            }
+            matches.extend(rest);
+        }
+    }
+
+    /// Adds the matches of one group to what is remembered of it; none if there is no such correlation.
+    ///
+    /// All of `matches` have the key `key`. What is told by the correlation itself is left out if it only counts
+    /// for others.
+    pub fn correlate(
+        &self,
+        key: &CorrelationKey,
+        known: Option<CorrelationState>,
+        matches: &[Match],
+        now: DateTime<Utc>,
+    ) -> Option<Correlated> {
+        let linked = self.correlations.get(&key.rule)?;
+        let correlation = linked.rule.correlation.as_ref()?;
+        let mut correlated = take(&linked.rule, correlation, key.clone(), known, matches, now);
+        if linked.is_silent {
+            correlated.verdict = None;
+        }
+        Some(correlated)
+    }
+
+    /// The rules that are for something that is not read here.
+    pub fn foreign(&self) -> &[ForeignRule] {
+        &self.foreign
+    }
+
+    /// The rules that find nothing by themselves, and only count for correlations.
+    pub fn silent(&self) -> &[Rule] {
+        &self.silent
     }
 
     /// The rules that could match an event of this source and name, in no order.
@@ -156,30 +280,4 @@ impl RuleSet {
     pub fn run_exemplars(rule: &Rule) -> Vec<ExemplarResult> {
         exemplar::run(rule)
     }
-}
-
-fn file_stem(path: &str) -> Option<String> {
-    path.rsplit('/').next()?.strip_suffix(".yml").map(str::to_owned)
-}
-
-fn taken(rule: &Rule, rules: &BTreeMap<String, Rule>, ids: &BTreeMap<String, String>) -> Option<Problem> {
-    if let Some(other) = rules.get(&rule.name) {
-        let message = format!("there is a rule `{}` already, in {}", rule.name, other.path);
-        return Some(Problem::with_help(0, message, "rename the file, or leave one of them out"));
-    }
-    let id = rule.id.as_ref()?;
-    let other = ids.get(id)?;
-    Some(Problem::with_help(0, format!("the id {id} is taken by {other}"), "give the rule an id of its own"))
-}
-
-fn unknown_disabled(disable: &[String], names: &BTreeSet<String>) -> Vec<RuleError> {
-    disable
-        .iter()
-        .filter(|name| !names.contains(*name))
-        .map(|name| {
-            let message = format!("`{name}` is no rule");
-            let known = names.iter().map(String::as_str);
-            Problem::unknown_word(0, message, name, known).in_file("rules.disable")
-        })
-        .collect()
 }

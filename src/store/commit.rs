@@ -8,11 +8,13 @@ use sqlx::{Any, Row as _, Transaction};
 use super::outbox::LastSaid;
 use super::sql::{About, ROWS, column, micros, placeholders, statement};
 use super::{
-    Folded, LINES_A_KEY, Result, Seen, Store, StoredReading, coverage, findings, outbox, seen, snapshots,
+    Folded, LINES_A_KEY, Result, Seen, Store, StoredReading, correlations, coverage, findings, outbox, seen, snapshots,
     usage, verdicts,
 };
 use crate::ledger::{Block, Deltas, SeenCache};
-use crate::model::{Batch, Changes, Cursor, Finding, Reading, Snapshot, SourceKind};
+use crate::model::{
+    Batch, Changes, CorrelationKey, CorrelationState, Cursor, Finding, Reading, Snapshot, SourceKind,
+};
 
 /// A transaction that is the only one to write until it ends, so that what it reads is what it builds upon.
 ///
@@ -137,6 +139,22 @@ impl Writing {
     pub async fn usage(&mut self, uses: &Deltas) -> Result<Folded> {
         usage::write_unattributed(&mut self.transaction, &uses.unattributed).await?;
         usage::write(&mut self.transaction, &uses.usage, LINES_A_KEY).await
+    }
+
+    /// What correlation rules remember of some groups of events.
+    ///
+    /// # Errors
+    /// When the database does not give it.
+    pub async fn correlations(&mut self, groups: &BTreeSet<CorrelationKey>) -> Result<Vec<CorrelationState>> {
+        correlations::load(&mut self.transaction, groups).await
+    }
+
+    /// Has correlation rules remember what they are to; gives how many groups were forgotten for it.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn remember(&mut self, states: &[CorrelationState]) -> Result<u64> {
+        correlations::save(&mut self.transaction, states).await
     }
 
     /// Writes what was attempted, and where the source goes on.

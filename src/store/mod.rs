@@ -6,6 +6,7 @@
 
 mod commit;
 mod connect;
+mod correlations;
 mod coverage;
 mod findings;
 mod outbox;

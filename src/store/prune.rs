@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::sql::{About, micros};
-use super::{Result, Writing};
+use super::{Result, Writing, correlations};
 
 /// How long what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,7 @@ impl Writing {
         // An hour that began before is not whole any more.
         let hour = (now - retention.usage).timestamp().div_euclid(3_600);
         let transaction = self.transaction();
+        correlations::prune(transaction, now).await?;
         let mut remove = async |sql: &'static str, before: i64| -> Result<u64> {
             let done = sqlx::query(sql).bind(before).execute(&mut **transaction).await.about("retention")?;
             Ok(done.rows_affected())
