@@ -124,3 +124,69 @@ fn record_of(event: &Remembered) -> Option<EventRecord> {
     }))
     .ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{auditor, minutes};
+    use super::*;
+    use crate::model::{FindingState, Level, Transition};
+
+    fn disabled(key: u32, minute: i64) -> EventRecord {
+        EventRecord::new(json!({
+            "eventID": format!("event-{key}-{minute}"), "eventName": "DisableKey",
+            "eventSource": "kms.amazonaws.com", "eventTime": minutes(minute).to_rfc3339(),
+            "awsRegion": "eu-central-1", "recipientAccountId": "111122223333",
+            "userIdentity": { "type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/m", "accountId": "111122223333" },
+            "resources": [{ "type": "AWS::KMS::Key", "ARN": format!("arn:aws:kms:eu-central-1:111122223333:key/{key:08}") }],
+        }))
+        .unwrap()
+    }
+
+    /// One batch: what the pipeline does with it, but for the store.
+    fn take(
+        auditor: &mut Auditor,
+        stored: &mut BTreeMap<CorrelationKey, CorrelationState>,
+        events: &[EventRecord],
+    ) -> Changes {
+        let mut changes = Changes::default();
+        let now = minutes(600);
+        let found =
+            |event: &EventRecord| auditor.standards.rules.find(&auditor.event_facts(event, now), event);
+        let mut matches: Vec<Match> = events.iter().flat_map(|event| found(event).matches).collect();
+        while !matches.is_empty() {
+            let keys = Auditor::correlated(&matches);
+            let states = keys.iter().filter_map(|key| stored.get(key)).cloned().collect();
+            let round = auditor.correlate(matches, states, now, &mut changes);
+            stored.extend(round.states.into_iter().map(|state| (state.key.clone(), state)));
+            matches = round.further;
+        }
+        changes
+    }
+
+    #[test]
+    fn what_events_mean_together_is_a_finding_that_lives_like_others() {
+        let (mut auditor, mut stored) = (auditor(), BTreeMap::new());
+        let four: Vec<EventRecord> = (0..4).map(|key| disabled(key, key.into())).collect();
+        assert!(take(&mut auditor, &mut stored, &four).findings.is_empty());
+        let changes = take(&mut auditor, &mut stored, &[disabled(9, 8)]);
+        let [change] = changes.findings.as_slice() else { panic!("{changes:?}") };
+        let finding = &change.finding;
+        assert_eq!((change.transition, finding.level), (Transition::Opened, Level::Critical));
+        assert_eq!(finding.message, "arn:aws:iam::111122223333:user/m put 5 keys out of use within 15m");
+        assert_eq!((finding.event_count, finding.first_seen, finding.last_seen), (5, minutes(0), minutes(8)));
+        assert_eq!(finding.evidence[EVENT_IDS].as_array().unwrap().len(), 5);
+        assert_eq!(finding.evidence["event.principal"], "arn:aws:iam::111122223333:user/m");
+        assert_eq!(changes.detected[&("mass-key-disablement".to_owned(), Level::Critical)], 5);
+
+        assert!(take(&mut auditor, &mut stored, &four).findings.is_empty(), "a redelivery changes nothing");
+        let late = take(&mut auditor, &mut stored, &[disabled(7, 5)]).findings.remove(0);
+        assert_eq!(late.transition, Transition::Refreshed);
+        assert_eq!((late.finding.event_count, late.finding.last_seen), (6, minutes(8)));
+        assert!(late.finding.message.contains("put 6 keys"), "{}", late.finding.message);
+
+        let acknowledged = auditor.acknowledge(&late.finding.id, minutes(601)).unwrap();
+        assert_eq!(acknowledged.finding.state, FindingState::Resolved);
+        let again = take(&mut auditor, &mut stored, &[disabled(8, 9)]).findings.remove(0);
+        assert_eq!((again.transition, again.finding.opened_count), (Transition::Opened, 2));
+    }
+}

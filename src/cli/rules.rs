@@ -165,6 +165,9 @@ pub fn list(
         }
     }
     write_errors(&errors, err)?;
+    for foreign in rules.foreign() {
+        writeln!(err, "note: {foreign}")?;
+    }
     Ok(errors.is_empty().into())
 }
 
@@ -195,10 +198,17 @@ pub fn check(files: &[RuleFile], out: &mut dyn Write) -> io::Result<Answer> {
     for warning in &warnings {
         writeln!(out, "warning: {warning}")?;
     }
+    for foreign in rules.foreign() {
+        writeln!(out, "note: {foreign}")?;
+    }
+    let others = match rules.foreign().len() {
+        0 => String::new(),
+        count => format!(", {count} for other products"),
+    };
     writeln!(
         out,
-        "{} in order, {}, {}",
-        counted(rules.rules().len(), "rule"),
+        "{} in order, {}, {}{others}",
+        counted(rules.rules().len() + rules.silent().len(), "rule"),
         counted(errors.iter().count(), "error"),
         counted(warnings.len(), "warning"),
     )?;
@@ -210,7 +220,8 @@ pub fn test(files: &[RuleFile], out: &mut dyn Write) -> io::Result<Answer> {
     let (rules, errors) = RuleSet::load(files, &[]);
     write_errors(&errors, out)?;
     let (mut run, mut failed) = (0, 0);
-    for rule in rules.rules() {
+    let count = rules.rules().len() + rules.silent().len();
+    for rule in rules.rules().iter().chain(rules.silent()) {
         let results = RuleSet::run_exemplars(rule);
         let wrong: Vec<&ExemplarResult> = results.iter().filter(|result| !result.passed()).collect();
         let word = if wrong.is_empty() { "ok" } else { "FAILED" };
@@ -224,7 +235,7 @@ pub fn test(files: &[RuleFile], out: &mut dyn Write) -> io::Result<Answer> {
     writeln!(
         out,
         "{}, {}: {} passed, {failed} failed",
-        counted(rules.rules().len(), "rule"),
+        counted(count, "rule"),
         counted(run, "exemplar"),
         run.saturating_sub(failed),
     )?;
@@ -243,8 +254,13 @@ fn told(result: &ExemplarResult) -> String {
 /// Explains one rule to people. An unknown name is answered with the nearest one.
 pub fn explain(files: &[RuleFile], name: &str, out: &mut dyn Write) -> io::Result<Answer> {
     let (rules, errors) = RuleSet::load(files, &[]);
-    if let Some(rule) = rules.rule(name) {
+    let silent = || rules.silent().iter().find(|rule| rule.name == name);
+    if let Some(rule) = rules.rule(name).or_else(silent) {
         write_rule(rule, out)?;
+        return Ok(Answer::InOrder);
+    }
+    if let Some(foreign) = rules.foreign().iter().find(|foreign| foreign.name == name) {
+        writeln!(out, "note: {foreign}")?;
         return Ok(Answer::InOrder);
     }
     let of_file: Vec<_> =
@@ -264,7 +280,12 @@ pub fn explain(files: &[RuleFile], name: &str, out: &mut dyn Write) -> io::Resul
 fn write_rule(rule: &Rule, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{} ({})", rule.title, rule.name)?;
     let status = rule.status.as_deref().unwrap_or("no status");
-    writeln!(out, "{} · judges a {} · {status} · {}", rule.level, rule.kind, rule.path)?;
+    let judges = if rule.is_correlation() {
+        "correlates events".to_owned()
+    } else {
+        format!("judges a {}", rule.kind)
+    };
+    writeln!(out, "{} · {judges} · {status} · {}", rule.level, rule.path)?;
     paragraph("Why it matters", &rule.description, out)?;
     paragraph("What it says", &rule.message, out)?;
     write_condition(rule, out)?;
@@ -450,6 +471,28 @@ keyward:
              \nWhat may look like it\n  - On purpose\n\
              \nControls\n  - gdpr: Art. 32\n  - iso27001: A.8.24\n\
              \nRead on\n  - https://example.org\n"
+        );
+    }
+
+    #[test]
+    fn correlations_are_explained_and_what_is_for_others_is_noted() {
+        let (answer, text) = written(|out| explain(&builtin_files(), "mass-key-disablement", out));
+        assert_eq!(answer, Answer::InOrder);
+        for part in [
+            "critical · correlates events · stable",
+            "fails if    5 or more distinct event.key_set within 15m\n",
+            "  rules:\n      key-disabled, key-deletion-scheduled\n",
+            "  group-by:\n      event.principal\n",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        let windows = "title: W\nlogsource: { product: windows, service: security }\ndetection: { s: { a: b }, condition: s }\n";
+        let (answer, text) = written(|out| check(&[file("w", windows)], out));
+        assert_eq!(answer, Answer::InOrder);
+        assert_eq!(
+            text,
+            "note: kms/w.yml:2: `w` is left out: it is for the product `windows`\n\
+             0 rules in order, 0 errors, 0 warnings, 1 for other products\n"
         );
     }
 

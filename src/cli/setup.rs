@@ -75,6 +75,12 @@ fn standards_beside_mistakes(config: &Config) -> anyhow::Result<StandardsBeside>
         files.extend(files_at(&config.rules.dirs).map_err(|error| UsageError(format!("{error:#}")))?);
     }
     let (rules, errors) = RuleSet::load(&files, &config.rules.disable);
+    if !rules.foreign().is_empty() {
+        tracing::info!(count = rules.foreign().len(), "rules for other products are left out");
+    }
+    for foreign in rules.foreign() {
+        tracing::debug!("{foreign}");
+    }
     let own_paths: BTreeSet<&str> = files.iter().skip(builtin).map(|file| file.path.as_str()).collect();
     let (mistakes, fatal) = errors.0.into_iter().partition(|error| own_paths.contains(error.path.as_str()));
     let (mistakes, fatal) = (RuleErrors(mistakes), RuleErrors(fatal));

@@ -55,6 +55,8 @@ pub(super) enum Expr {
 pub(super) enum Test {
     /// There is a value, and it is not null.
     Exists,
+    /// There is a field in the record, whatever it holds; a fact that is null is missing.
+    Present,
     /// A scalar, or one of a list, passes.
     Is(Matcher),
     /// A text stands in a relation to that at another path.
@@ -216,6 +218,10 @@ impl Test {
                     (!node.is_null()).into()
                 }
             }
+            Self::Present => match node {
+                Node::Json(_) => Kleene::True,
+                Node::Fact(_) => Self::Exists.eval(node, document),
+            },
             Self::Is(matcher) => is(node, matcher),
             Self::Reference(other, relation) => {
                 any_at(other, document, &|other| any_scalar_pair(node, other, *relation))

@@ -138,7 +138,9 @@ impl Modifiers {
             Modifier::DotAll => self.regex_flags()?.dot_all = true,
             Modifier::Expand => {
                 return Err(
-                    "`expand` needs placeholders from outside the rule; write the values out".to_owned()
+                    "`expand` takes its placeholders from the processing pipeline of another tool, and there is none \
+                     here; write the values out"
+                        .to_owned()
                 );
             }
             Modifier::Exists => self.operate(Operator::Exists)?,

@@ -51,7 +51,7 @@ fn join(all: bool, mut parts: Vec<Expr>) -> Expr {
 }
 
 fn exists(path: Path, value: &Node) -> Result<Expr, Problem> {
-    let test = Expr::Field(path, Test::Exists);
+    let test = Expr::Field(path, Test::Present);
     match &value.value {
         Value::Bool(true) => Ok(test),
         Value::Bool(false) => Ok(Expr::Not(Box::new(test))),

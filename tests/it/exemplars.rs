@@ -43,10 +43,16 @@ fn computed(record: &EventRecord) -> Fact {
 
 /// Where an exemplar says something else than what its record tells.
 fn differences(exemplar: &Exemplar) -> Vec<String> {
-    let record = EventRecord::new(exemplar.event.clone().unwrap()).unwrap();
+    let single = exemplar.event.iter().map(|record| (record, &exemplar.facts));
+    let several = exemplar.events.iter().map(|(record, facts)| (record, facts));
+    single.chain(several).flat_map(|(record, facts)| differences_of(exemplar, record, facts)).collect()
+}
+
+fn differences_of(exemplar: &Exemplar, record: &serde_json::Value, given_facts: &FactMap) -> Vec<String> {
+    let record = EventRecord::new(record.clone()).unwrap();
     let facts = computed(&record);
     let (mut given, mut wrong) = (Vec::new(), Vec::new());
-    leaves(&exemplar.facts, "", &mut given);
+    leaves(given_facts, "", &mut given);
     for (path, expected) in given.into_iter().filter(|(path, _)| !depends_on_the_inventory(path)) {
         let found = facts.at(&path);
         if found != Some(&expected) {

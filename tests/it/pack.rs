@@ -61,7 +61,11 @@ fn posture(pack: &RuleSet) -> impl Iterator<Item = &Rule> {
 }
 
 fn events(pack: &RuleSet) -> impl Iterator<Item = &Rule> {
-    pack.rules().iter().filter(|rule| rule.kind == SubjectKind::Event)
+    pack.rules().iter().filter(|rule| rule.kind == SubjectKind::Event && !rule.is_correlation())
+}
+
+fn correlations(pack: &RuleSet) -> impl Iterator<Item = &Rule> {
+    pack.rules().iter().filter(|rule| rule.is_correlation())
 }
 
 fn failing(rule: &Rule) -> &Exemplar {
@@ -122,6 +126,9 @@ fn the_pack_has_exactly_the_rules_that_it_promises() {
     let pack = pack();
     assert_eq!(posture(&pack).map(|rule| rule.name.as_str()).collect::<Vec<_>>(), POSTURE);
     assert_eq!(events(&pack).map(|rule| rule.name.as_str()).collect::<Vec<_>>(), EVENTS);
+    let correlations: Vec<&str> = correlations(&pack).map(|rule| rule.name.as_str()).collect();
+    assert_eq!(correlations, ["key-access-probing", "mass-key-disablement"]);
+    assert!(pack.silent().is_empty(), "a built-in rule is heard, whoever correlates it");
 }
 
 #[test]

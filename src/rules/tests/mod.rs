@@ -1,6 +1,7 @@
 //! The rules room as a whole: files in, verdicts out.
 
 mod builtin;
+mod correlations;
 mod errors;
 mod events;
 mod laws;

@@ -1,5 +1,6 @@
 //! How a store has to behave, on each database that it can be.
 
+mod correlations;
 mod estate;
 mod events;
 mod judgements;
@@ -164,6 +165,15 @@ on_every_database! {
             everything_is_there_after_a_restart,
             of_two_writers_of_one_batch_one_writes,
             many_writers_do_not_fail,
+        ]
+    }
+    correlations {
+        everywhere: [
+            what_is_remembered_comes_back_and_expires,
+            groups_are_forgotten_from_the_oldest_on,
+        ],
+        several: [
+            what_is_remembered_outlives_a_restart,
         ]
     }
     estate {
