@@ -67,12 +67,12 @@ impl<'a> Raw<'a> {
         let mut index = Index::new(0);
         let mut walk = Walk::new(1);
         let mut json = if self.json.first() == Some(&b'[') { self.json } else { &[] };
-        std::iter::from_fn(move || match walk.item(json, &mut index) {
-            Step::Next((start, end)) => json.get(start..end).map(Raw::new),
-            _ => {
-                json = &[];
-                None
+        std::iter::from_fn(move || {
+            if let Step::Next((start, end)) = walk.item(json, &mut index) {
+                return json.get(start..end).map(Raw::new);
             }
+            json = &[];
+            None
         })
     }
 
