@@ -156,9 +156,14 @@ mod tests {
         while !matches.is_empty() {
             let keys = Auditor::correlated(&matches);
             let states = keys.iter().filter_map(|key| stored.get(key)).cloned().collect();
-            let round = auditor.correlate(matches, states, now, &mut changes);
+            let mut round = auditor.correlate(matches, states, now);
+            let previous: Vec<Finding> =
+                round.finding_ids().iter().filter_map(|id| auditor.findings.get(id)).cloned().collect();
+            let told = auditor.tell(&round, &previous, now);
+            auditor.keep(&told.findings);
+            changes.add(told);
+            matches = std::mem::take(&mut round.further);
             stored.extend(round.states.into_iter().map(|state| (state.key.clone(), state)));
-            matches = round.further;
         }
         changes
     }

@@ -219,7 +219,7 @@ impl Test {
                 }
             }
             Self::Present => match node {
-                Node::Json(_) => Kleene::True,
+                Node::Json(_) | Node::Raw(_) => Kleene::True,
                 Node::Fact(_) => Self::Exists.eval(node, document),
             },
             Self::Is(matcher) => is(node, matcher),
