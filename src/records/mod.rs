@@ -24,7 +24,7 @@ use std::io::Read;
 pub use envelope::Envelope;
 pub use field::Field;
 pub use problem::Problem;
-pub use raw::Raw;
+pub use raw::{Raw, RawItems};
 pub use strict::parse;
 
 /// How much text is held at first: more than most records, and no more than stays near the processor.

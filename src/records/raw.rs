@@ -26,6 +26,12 @@ impl<'a> Raw<'a> {
         std::str::from_utf8(self.json).unwrap_or_default()
     }
 
+    /// The value as it stands, for what only compares it: nothing is checked anew.
+    #[inline]
+    pub fn bytes(self) -> &'a [u8] {
+        self.json
+    }
+
     /// Whether it is `null`.
     pub fn is_null(self) -> bool {
         self.json == b"null"
@@ -46,6 +52,11 @@ impl<'a> Raw<'a> {
         unescaped(inner)
     }
 
+    /// Whether it is an array.
+    pub fn is_list(self) -> bool {
+        self.json.first() == Some(&b'[')
+    }
+
     /// Whether it is an object.
     pub fn is_object(self) -> bool {
         self.json.first() == Some(&b'{')
@@ -63,17 +74,9 @@ impl<'a> Raw<'a> {
     }
 
     /// The items of an array; nothing for all other values.
-    pub fn items(self) -> impl Iterator<Item = Raw<'a>> + use<'a> {
-        let mut index = Index::new(0);
-        let mut walk = Walk::new(1);
-        let mut json = if self.json.first() == Some(&b'[') { self.json } else { &[] };
-        std::iter::from_fn(move || {
-            if let Step::Next((start, end)) = walk.item(json, &mut index) {
-                return json.get(start..end).map(Raw::new);
-            }
-            json = &[];
-            None
-        })
+    pub fn items(self) -> RawItems<'a> {
+        let json: &[u8] = if self.is_list() { self.json } else { &[] };
+        RawItems { json, index: Index::new(0), walk: Walk::new(1) }
     }
 
     /// The members of an object; nothing for all other values.
@@ -93,6 +96,28 @@ impl<'a> Raw<'a> {
             }
             entry
         })
+    }
+}
+
+/// The items of an array.
+#[derive(Debug, Clone)]
+pub struct RawItems<'a> {
+    json: &'a [u8],
+    index: Index,
+    walk: Walk,
+}
+
+impl<'a> Iterator for RawItems<'a> {
+    type Item = Raw<'a>;
+
+    fn next(&mut self) -> Option<Raw<'a>> {
+        match self.walk.item(self.json, &mut self.index) {
+            Step::Next((start, end)) => self.json.get(start..end).map(Raw::new),
+            _ => {
+                self.json = &[];
+                None
+            }
+        }
     }
 }
 
