@@ -143,9 +143,9 @@ impl Walk {
 
     /// The end of a word at which the walk stands.
     #[inline]
-    fn word<const N: usize>(&mut self, text: &[u8], word: &[u8; N]) -> Step<usize> {
+    fn word(&mut self, text: &[u8], word: &[u8]) -> Step<usize> {
         let rest = text.get(self.at..).unwrap_or_default();
-        if rest.first_chunk() == Some(word) {
+        if rest.starts_with(word) {
             self.at += word.len();
             Step::Next(self.at)
         } else if word.starts_with(rest) {

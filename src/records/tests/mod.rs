@@ -161,8 +161,8 @@ fn loose_text(text: &str, bits: u64) -> String {
     if bits & 0x30 != 0 {
         return Value::from(text).to_string();
     }
-    let units: Vec<String> = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
-    format!("\"{}\"", units.concat())
+    let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+    format!("\"{units}\"")
 }
 
 /// Compares all that is read of a record with what serde reads.
