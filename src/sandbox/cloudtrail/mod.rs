@@ -24,7 +24,7 @@ use crate::model::{AccountId, Region};
 use history::History;
 use trails::Trail;
 
-pub use logs::{Logs, PublicKeys, deliver_due, deliver_now, digest_now};
+pub use logs::{Logs, PublicKeys, deliver_due, deliver_now, digest_now, settle};
 
 /// Every account's trails and event history.
 #[derive(Debug)]

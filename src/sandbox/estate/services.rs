@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use super::super::cloudtrail;
 use super::super::config::Setup;
 use super::super::geography::OptIn;
 use super::super::identity::{Permissions, Role};
@@ -155,8 +156,7 @@ pub(super) fn build_archive(world: &mut World) -> Result<(), EstateError> {
     ] {
         act_in_the_past(world, MANAGEMENT, "eu-central-1", call, input)?;
     }
-    let now = world.now();
-    world.cloudtrail.settle(&account(MANAGEMENT)?, now);
+    cloudtrail::settle(world, &account(MANAGEMENT)?);
     world.s3.kept = Some(TimeDelta::hours(12));
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! S3 as the SDK sees it.
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, CreateBucketConfiguration, Event, FilterRule, FilterRuleName,
-    NotificationConfiguration, NotificationConfigurationFilter, QueueConfiguration, S3KeyFilter,
+    BucketLocationConstraint, CommonPrefix, CreateBucketConfiguration, Event, FilterRule, FilterRuleName,
+    NotificationConfiguration, NotificationConfigurationFilter, Object, QueueConfiguration, S3KeyFilter,
     TopicConfiguration,
 };
 use serde_json::{Value, json};
@@ -104,21 +105,21 @@ async fn a_listing_has_all_keys_once_in_pages_of_any_size() {
         let pages: Vec<_> = pages.collect::<Result<Vec<_>, _>>().await.unwrap();
         assert!(pages.iter().all(|page| page.key_count() == i32::try_from(page.contents().len()).ok()));
         let found: Vec<&str> =
-            pages.iter().flat_map(|page| page.contents()).filter_map(|object| object.key()).collect();
+            pages.iter().flat_map(ListObjectsV2Output::contents).filter_map(Object::key).collect();
         assert_eq!(found, keys, "{size}");
         // With a delimiter, what is below is one common prefix, wherever the page ends.
         let pages = s3.list_objects_v2().bucket(BUCKET).delimiter("/").max_keys(size).into_paginator().send();
         let pages: Vec<_> = pages.collect::<Result<Vec<_>, _>>().await.unwrap();
         let mut found: Vec<&str> =
-            pages.iter().flat_map(|page| page.contents()).filter_map(|object| object.key()).collect();
+            pages.iter().flat_map(ListObjectsV2Output::contents).filter_map(Object::key).collect();
         found.extend(
-            pages.iter().flat_map(|page| page.common_prefixes()).filter_map(|prefix| prefix.prefix()),
+            pages.iter().flat_map(ListObjectsV2Output::common_prefixes).filter_map(CommonPrefix::prefix),
         );
         found.sort_unstable();
         assert_eq!(found, ["a/", "b", "c/", "d e+f&"], "{size}");
     }
     let below = s3.list_objects_v2().bucket(BUCKET).prefix("a/").start_after("a/4").send().await.unwrap();
-    let below: Vec<&str> = below.contents().iter().filter_map(|object| object.key()).collect();
+    let below: Vec<&str> = below.contents().iter().filter_map(Object::key).collect();
     assert_eq!(below, ["a/5", "a/6"]);
     let encoded =
         s3.list_objects_v2().bucket(BUCKET).prefix("d").encoding_type("url".into()).send().await.unwrap();

@@ -153,7 +153,7 @@ pub fn handle(world: &mut World, call: &Call) -> Answer {
         "SetSubscriptionAttributes" => subscriptions::set_attribute(world, call),
         "SetTopicAttributes" => topics::set_attribute(world, call),
         "Subscribe" => subscriptions::subscribe(world, call),
-        "Unsubscribe" => subscriptions::unsubscribe(world, call),
+        "Unsubscribe" => Ok(subscriptions::unsubscribe(world, call)),
         _ => Err(unknown_operation(call)),
     }
 }

@@ -63,8 +63,8 @@ impl Stage {
     }
 }
 
-fn attribute(message: &Received, name: MessageSystemAttributeName) -> &str {
-    &message.attributes.as_ref().unwrap()[&name]
+fn attribute<'a>(message: &'a Received, name: &MessageSystemAttributeName) -> &'a str {
+    &message.attributes.as_ref().unwrap()[name]
 }
 
 #[tokio::test]
@@ -79,10 +79,10 @@ async fn a_message_is_hidden_while_in_flight_and_comes_again() {
     assert!(stage.receive(10).await.is_empty());
     stage.advance(1);
     let again = stage.receive(10).await;
-    assert_eq!(attribute(&again[0], MessageSystemAttributeName::ApproximateReceiveCount), "2");
-    assert_eq!(attribute(&again[0], MessageSystemAttributeName::SentTimestamp), "1795435200000");
+    assert_eq!(attribute(&again[0], &MessageSystemAttributeName::ApproximateReceiveCount), "2");
+    assert_eq!(attribute(&again[0], &MessageSystemAttributeName::SentTimestamp), "1795435200000");
     let first_time = MessageSystemAttributeName::ApproximateFirstReceiveTimestamp;
-    assert_eq!(attribute(&again[0], first_time), "1795435200000");
+    assert_eq!(attribute(&again[0], &first_time), "1795435200000");
 
     stage.delete(&first[0]).await;
     assert_eq!(stage.counts().await.1, "1", "an old handle succeeds and deletes nothing");
@@ -129,9 +129,9 @@ async fn what_is_received_too_often_becomes_a_dead_letter() {
     assert!(stage.receive(1).await.is_empty());
     let letter = stage.receive_from(&letters, 1).await.remove(0);
     assert_eq!((letter.message_id(), letter.body()), (Some(id.as_str()), Some("poison")));
-    assert_eq!(attribute(&letter, MessageSystemAttributeName::ApproximateReceiveCount), "3");
+    assert_eq!(attribute(&letter, &MessageSystemAttributeName::ApproximateReceiveCount), "3");
     assert_eq!(
-        attribute(&letter, MessageSystemAttributeName::DeadLetterQueueSourceArn),
+        attribute(&letter, &MessageSystemAttributeName::DeadLetterQueueSourceArn),
         "arn:aws:sqs:eu-central-1:111122223333:work"
     );
     let nowhere = policy.replace("letters", "nowhere");
@@ -228,8 +228,8 @@ async fn batches_tell_what_became_of_each_entry() {
 async fn message_attributes_come_if_they_are_asked_for() {
     let stage = stage().await;
     let value = MessageAttributeValue::builder().data_type("String").string_value("high").build().unwrap();
-    let send = stage.sqs.send_message().queue_url(&stage.url).message_body("x");
-    let sent = send.message_attributes("level", value).send().await.unwrap();
+    let request = stage.sqs.send_message().queue_url(&stage.url).message_body("x");
+    let sent = request.message_attributes("level", value).send().await.unwrap();
     let digest = md5(b"\x00\x00\x00\x05level\x00\x00\x00\x06String\x01\x00\x00\x00\x04high");
     assert_eq!(sent.md5_of_message_attributes(), Some(digest.as_str()));
     let request = stage.sqs.receive_message().queue_url(&stage.url).visibility_timeout(0);

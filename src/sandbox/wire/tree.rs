@@ -1,55 +1,68 @@
 //! XML documents as nested members.
 
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::escape::resolve_xml_entity;
+use quick_xml::events::{BytesStart, Event};
 use serde_json::{Map, Value};
 
 /// Deeper documents than any operation takes are refused.
 const DEEPEST: usize = 12;
 
+/// An element that is open: its name, its members so far, its text so far.
+#[derive(Default)]
+struct Element {
+    name: String,
+    members: Map<String, Value>,
+    text: String,
+}
+
+impl Element {
+    fn named(start: &BytesStart<'_>) -> Self {
+        Self { name: start.local_name().as_ref().to_owned(), ..Self::default() }
+    }
+
+    /// Into the element around it; gives the document if there is none.
+    fn close(self, around: Option<&mut Element>) -> Option<Value> {
+        let Self { name, members, text } = self;
+        let Some(around) = around else { return Some(Value::Object(members)) };
+        let value = if members.is_empty() { Value::String(text) } else { Value::Object(members) };
+        add(&mut around.members, name, value);
+        None
+    }
+}
+
 /// Reads a document: elements with elements in them become objects, repeated ones lists, others texts.
 /// Attributes and the root's name are left out. None if it is not well-formed.
 pub(super) fn read(document: &[u8]) -> Option<Value> {
-    let document = std::str::from_utf8(document).ok()?;
-    let mut reader = Reader::from_str(document);
-    // Open elements: their names, members so far, text so far.
-    let mut open: Vec<(String, Map<String, Value>, String)> = Vec::new();
+    let mut reader = Reader::from_str(std::str::from_utf8(document).ok()?);
+    let mut open: Vec<Element> = Vec::new();
     loop {
         match reader.read_event().ok()? {
-            Event::Start(start) if open.len() < DEEPEST => {
-                let name = start.local_name().as_ref().to_owned();
-                open.push((name, Map::new(), String::new()));
-            }
-            Event::Start(_) => return None,
+            Event::Start(start) if open.len() < DEEPEST => open.push(Element::named(&start)),
             Event::Empty(empty) => {
-                let name = empty.local_name().as_ref().to_owned();
-                match open.last_mut() {
-                    Some((_, members, _)) => add(members, name, Value::String(String::new())),
-                    None => return Some(Value::Object(Map::new())),
+                if let Some(document) = Element::named(&empty).close(open.last_mut()) {
+                    return Some(document);
                 }
             }
             Event::Text(text) => {
-                if let Some((.., so_far)) = open.last_mut() {
-                    so_far.push_str(&text);
+                if let Some(element) = open.last_mut() {
+                    element.text.push_str(&text);
                 }
             }
             Event::GeneralRef(reference) => {
-                let (.., so_far) = open.last_mut()?;
+                let element = open.last_mut()?;
                 match reference.resolve_char_ref().ok()? {
-                    Some(character) => so_far.push(character),
-                    None => so_far.push_str(quick_xml::escape::resolve_xml_entity(&reference)?),
+                    Some(character) => element.text.push(character),
+                    None => element.text.push_str(resolve_xml_entity(&reference)?),
                 }
             }
             Event::End(_) => {
-                let (name, members, text) = open.pop()?;
-                let value = if members.is_empty() { Value::String(text) } else { Value::Object(members) };
-                match open.last_mut() {
-                    Some((_, above, _)) => add(above, name, value),
-                    None if value.is_object() => return Some(value),
-                    None => return Some(Value::Object(Map::new())),
+                let element = open.pop()?;
+                if let Some(document) = element.close(open.last_mut()) {
+                    return Some(document);
                 }
             }
-            Event::Eof => return None,
+            Event::Start(_) | Event::Eof => return None,
             _ => {}
         }
     }

@@ -9,11 +9,13 @@ use sha2::{Digest as _, Sha256};
 use super::{folder, note, put, stamp};
 use crate::model::{AccountId, Region};
 use crate::sandbox::World;
-use crate::sandbox::cloudtrail::trails::TrailKey;
+use crate::sandbox::cloudtrail::trails::{Trail, TrailKey};
 use crate::sandbox::ids::hex_of;
 
 /// How many digests are made up for at once when the clock has leapt; the first of them covers the rest.
 const MOST: i32 = 24;
+/// How digests are signed, by AWS's name.
+const ALGORITHM: &str = "SHA256withRSA";
 
 /// What a digest says of a log file.
 #[derive(Debug, Clone, Serialize)]
@@ -55,11 +57,42 @@ impl Chain {
     pub(super) fn add(&mut self, file: LogFile) {
         self.files.push(file);
     }
+
+    /// The next digest's content.
+    fn digest(
+        &self,
+        account: &AccountId,
+        end: DateTime<Utc>,
+        (bucket, object): (&str, &str),
+        files: &[LogFile],
+        fingerprint: &str,
+    ) -> Option<String> {
+        let previous = self.previous.as_ref();
+        let digest = Digest {
+            aws_account_id: account.as_str(),
+            digest_start_time: stamp(self.end),
+            digest_end_time: stamp(end),
+            digest_s3_bucket: bucket,
+            digest_s3_object: object,
+            digest_public_key_fingerprint: fingerprint,
+            digest_signature_algorithm: ALGORITHM,
+            newest_event_time: files.iter().filter_map(|file| file.newest_event_time.as_deref()).max(),
+            oldest_event_time: files.iter().filter_map(|file| file.oldest_event_time.as_deref()).min(),
+            previous_digest_s3_bucket: previous.map(|previous| previous.bucket.as_str()),
+            previous_digest_s3_object: previous.map(|previous| previous.key.as_str()),
+            previous_digest_hash_value: previous.map(|previous| previous.hash.as_str()),
+            previous_digest_hash_algorithm: previous.map(|_| "SHA-256"),
+            previous_digest_signature: previous.map(|previous| previous.signature.as_str()),
+            log_files: files,
+        };
+        serde_json::to_string(&digest).ok()
+    }
 }
 
 /// A digest file's content, in AWS's order.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "they are AWS's names")]
 struct Digest<'a> {
     aws_account_id: &'a str,
     digest_start_time: String,
@@ -124,7 +157,7 @@ fn chains(world: &World) -> Vec<(TrailKey, (Region, AccountId), DateTime<Utc>)> 
     chains.collect()
 }
 
-/// Delivers the digest of what was delivered until a time, after the one before it.
+/// Delivers the digest of what was delivered until a time, after the one before it; gives its key.
 fn deliver(
     world: &mut World,
     key: &TrailKey,
@@ -140,42 +173,16 @@ fn deliver(
         end = end.max(chain.end + TimeDelta::seconds(1));
     }
     let files: Vec<LogFile> = chain.files.iter().filter(|file| file.delivered <= until).cloned().collect();
-    let (region, account) = at;
-    let object = format!(
-        "{}CloudTrail-Digest/{region}/{}/{account}_CloudTrail-Digest_{region}_{}_{}_{}.json.gz",
-        folder(world, key, trail, account),
-        end.format("%Y/%m/%d"),
-        trail.name,
-        trail.home,
-        end.format("%Y%m%dT%H%M%SZ"),
-    );
-    let previous = chain.previous.as_ref();
+    let object = object_key(&folder(world, key, trail, &at.1), at, trail, end);
     let bucket = trail.bucket().to_owned();
-    let digest = Digest {
-        aws_account_id: account.as_str(),
-        digest_start_time: stamp(chain.end),
-        digest_end_time: stamp(end),
-        digest_s3_bucket: &bucket,
-        digest_s3_object: &object,
-        digest_public_key_fingerprint: signer.fingerprint(),
-        digest_signature_algorithm: "SHA256withRSA",
-        newest_event_time: files.iter().filter_map(|file| file.newest_event_time.as_deref()).max(),
-        oldest_event_time: files.iter().filter_map(|file| file.oldest_event_time.as_deref()).min(),
-        previous_digest_s3_bucket: previous.map(|previous| previous.bucket.as_str()),
-        previous_digest_s3_object: previous.map(|previous| previous.key.as_str()),
-        previous_digest_hash_value: previous.map(|previous| previous.hash.as_str()),
-        previous_digest_hash_algorithm: previous.map(|_| "SHA-256"),
-        previous_digest_signature: previous.map(|previous| previous.signature.as_str()),
-        log_files: &files,
-    };
-    let text = serde_json::to_string(&digest).ok()?;
+    let text = chain.digest(&at.1, end, (&bucket, &object), &files, signer.fingerprint())?;
     let hash = hex_of(&Sha256::digest(&text));
-    let before = previous.map_or("null", |previous| previous.signature.as_str());
-    let signed = format!("{}\n{bucket}/{object}\n{hash}\n{before}", stamp(end));
-    let signature = hex_of(&signer.sign(signed.as_bytes())?);
+    let before = chain.previous.as_ref().map_or("null", |previous| previous.signature.as_str());
+    let to_sign = format!("{}\n{bucket}/{object}\n{hash}\n{before}", stamp(end));
+    let signature = hex_of(&signer.sign(to_sign.as_bytes())?);
     let metadata = BTreeMap::from([
         ("signature".to_owned(), signature.clone()),
-        ("signature-algorithm".to_owned(), "SHA256withRSA".to_owned()),
+        ("signature-algorithm".to_owned(), ALGORITHM.to_owned()),
     ]);
     if !put(world, &bucket, &object, &text, metadata) {
         return None;
@@ -187,4 +194,17 @@ fn deliver(
     let now = world.now();
     note(world, key, |latest| latest.digest = Some(now));
     Some(object)
+}
+
+fn object_key(
+    folder: &str,
+    (region, account): &(Region, AccountId),
+    trail: &Trail,
+    end: DateTime<Utc>,
+) -> String {
+    let (day, second) = (end.format("%Y/%m/%d"), end.format("%Y%m%dT%H%M%SZ"));
+    let (name, home) = (&trail.name, &trail.home);
+    format!(
+        "{folder}CloudTrail-Digest/{region}/{day}/{account}_CloudTrail-Digest_{region}_{name}_{home}_{second}.json.gz"
+    )
 }

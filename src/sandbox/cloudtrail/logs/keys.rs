@@ -78,14 +78,12 @@ impl PublicKeys {
     /// The key that a Region's digests are signed with at a time. None if this machine cannot make one.
     pub(super) fn signer(&mut self, region: &Region, now: DateTime<Utc>) -> Option<Signer> {
         let signers = self.of.entry(region.clone()).or_default();
-        match signers.last().filter(|signer| now < signer.until) {
-            Some(signer) => Some(signer.clone()),
-            None => {
-                let signer = Signer::new(generated(region, signers.len())?, now);
-                signers.push(signer.clone());
-                Some(signer)
-            }
+        if let Some(signer) = signers.last().filter(|signer| now < signer.until) {
+            return Some(signer.clone());
         }
+        let signer = Signer::new(generated(region, signers.len())?, now);
+        signers.push(signer.clone());
+        Some(signer)
     }
 
     /// Every Region's next digest is signed with another key. The old ones stay listed.

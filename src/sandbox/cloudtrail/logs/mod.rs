@@ -87,16 +87,21 @@ impl State {
     pub(super) fn ships(&self) -> bool {
         self.trails.values().any(|trail| trail.logging)
     }
+}
 
-    /// As if the trails of an account had delivered everything until now: what is pending is dropped.
-    pub fn settle(&mut self, account: &AccountId, now: DateTime<Utc>) {
-        for ((owner, ..), trail) in &mut self.trails {
-            if owner == account {
-                (trail.shipping.interval, trail.shipping.real) = (None, false);
-                trail.shipping.pending.clear();
-                trail.shipping.latest.delivery = Some(now);
-                trail.shipping.latest.digest = Some(now).filter(|_| trail.validation);
-            }
+/// As if the trails of an account had delivered everything until now: what is pending is dropped.
+pub fn settle(world: &mut World, account: &AccountId) {
+    let now = world.now();
+    // What KMS did of itself until now was delivered then, too.
+    world.kms.advance(now);
+    let events = world.kms.take_events();
+    world.cloudtrail.take_service_events(events);
+    world.cloudtrail.written.clear();
+    for ((owner, ..), trail) in &mut world.cloudtrail.trails {
+        if owner == account {
+            let digest = Some(now).filter(|_| trail.validation);
+            let latest = Latest { delivery: Some(now), digest, ..Latest::default() };
+            trail.shipping = Shipping { latest, ..Shipping::default() };
         }
     }
 }
@@ -215,7 +220,7 @@ fn deliver(world: &mut World, key: &TrailKey, now: DateTime<Utc>) -> Vec<String>
         if let Some(trail) = world.cloudtrail.trails.get_mut(key) {
             let at = (region.clone(), account);
             if trail.validation {
-                let begun = trail.started.unwrap_or(now).max(now - world.cloudtrail.logs.digest_interval);
+                let begun = trail.started.unwrap_or(now).max(now - world.cloudtrail.logs.interval);
                 trail.shipping.chains.entry(at.clone()).or_insert_with(|| Chain::new(begun)).add(file);
             }
             if !again.is_empty() {
