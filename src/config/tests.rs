@@ -349,8 +349,9 @@ fn a_file_is_read_and_without_one_the_environment_counts_alone() {
 
 /// A configuration in which every setting that can be unset and every list of sections has a value.
 fn full() -> Config {
-    let mut config =
-        config("[[residency]]\nboundary = 'eea'\n[[sns]]\ntopic = 'arn:aws:sns:eu-west-1:111122223333:a'");
+    let text = "[[residency]]\nboundary = 'eea'\n[[sns]]\ntopic = 'arn:aws:sns:eu-west-1:111122223333:a'\n[[queue]]\n\
+                url = 'https://sqs.eu-west-1.amazonaws.com/111122223333/q'";
+    let mut config = config(text);
     config.residency[0].matches.tags.clear();
     config
 }
