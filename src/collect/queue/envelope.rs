@@ -184,7 +184,7 @@ fn of_trail(message: &Map<String, Value>) -> Result<Announcement, Unrecognised> 
         let key = key.filter(|key| !key.is_empty()).ok_or_else(lacks("a usable `s3ObjectKey`"))?;
         objects.push(ObjectRef::new(bucket.to_owned(), key.to_owned()));
     }
-    with_events(objects, Reason::NoEvents)
+    Ok(with_events(objects, Reason::NoEvents))
 }
 
 /// S3's event notification, whose keys are encoded as in a form.
@@ -205,7 +205,7 @@ fn of_s3(records: &[Value]) -> Result<Announcement, Unrecognised> {
         }
         objects.push(created(record)?);
     }
-    with_events(objects, other.map_or(Reason::NoEvents, Reason::NotCreated))
+    Ok(with_events(objects, other.map_or(Reason::NoEvents, Reason::NotCreated)))
 }
 
 fn created(record: &Value) -> Result<ObjectRef, Unrecognised> {
@@ -255,20 +255,20 @@ fn of_bus(mut message: Map<String, Value>) -> Result<Announcement, Unrecognised>
         size: detail.pointer("/object/size").and_then(Value::as_u64),
         ..ObjectRef::new(bucket, key)
     };
-    with_events(vec![object], Reason::NoEvents)
+    Ok(with_events(vec![object], Reason::NoEvents))
 }
 
 /// The objects that may hold events; with none, the reason.
-fn with_events(mut objects: Vec<ObjectRef>, reason: Reason) -> Result<Announcement, Unrecognised> {
+fn with_events(mut objects: Vec<ObjectRef>, reason: Reason) -> Announcement {
     // The folder may be the first of the key.
     let has_none = |key: &str| NO_EVENTS.iter().any(|folder| format!("/{key}").contains(folder));
     let announced = objects.len();
     objects.retain(|object| !has_none(&object.key));
-    Ok(match (objects.is_empty(), announced) {
+    match (objects.is_empty(), announced) {
         (false, _) => Announcement::Objects(objects),
         (true, 0) => Announcement::Nothing(reason),
         (true, _) => Announcement::Nothing(Reason::NoEvents),
-    })
+    }
 }
 
 /// Whether this is a CloudTrail record: a rule of EventBridge may send the `detail` alone.

@@ -100,7 +100,7 @@ pub(super) async fn fetch(aws: &QueueClients, object: &ObjectRef) -> Result<Fetc
     let (sender, pieces) = mpsc::channel(PIECES);
     let broken = Arc::new(OnceLock::new());
     let pump = tokio::spawn(pump(answer.body, sender, Arc::clone(&broken)));
-    let stream = Pieces { pieces, piece: Bytes::new(), ended: false };
+    let stream = Pieces { source: pieces, piece: Bytes::new(), ended: false };
     Ok(Fetched { mark, stream, broken, _pump: AbortOnDropHandle::new(pump) })
 }
 
@@ -171,7 +171,7 @@ async fn pump(mut body: ByteStream, sender: mpsc::Sender<Piece>, broken: Arc<Onc
 
 /// An object's bytes, for a blocking thread.
 pub(super) struct Pieces {
-    pieces: mpsc::Receiver<Piece>,
+    source: mpsc::Receiver<Piece>,
     piece: Bytes,
     ended: bool,
 }
@@ -179,7 +179,7 @@ pub(super) struct Pieces {
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() && !self.ended {
-            match self.pieces.blocking_recv() {
+            match self.source.blocking_recv() {
                 Some(Piece::Bytes(bytes)) => self.piece = bytes,
                 Some(Piece::End) => self.ended = true,
                 Some(Piece::Broken(detail)) => return Err(io::Error::other(detail)),

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use aws_sdk_sqs::operation::change_message_visibility_batch::ChangeMessageVisibilityBatchOutput;
+use aws_sdk_sqs::operation::delete_message_batch::DeleteMessageBatchOutput;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry as Change, DeleteMessageBatchRequestEntry as Deletion, Message,
     MessageSystemAttributeName,
@@ -89,7 +91,7 @@ impl<I: Intake> Consumer<I> {
                 "messages could not be kept or given back"
             );
         }
-        for refused in answer.iter().flat_map(|answer| answer.failed()) {
+        for refused in answer.iter().flat_map(ChangeMessageVisibilityBatchOutput::failed) {
             // It was deleted, or has been received by somebody else: its events are counted once all the same.
             tracing::debug!(
                 queue = self.aws.name,
@@ -118,11 +120,11 @@ impl<I: Intake> Consumer<I> {
                 "messages could not be deleted and will come again"
             );
         }
-        for refused in answer.iter().flat_map(|answer| answer.failed()) {
+        for refused in answer.iter().flat_map(DeleteMessageBatchOutput::failed) {
             let code = refused.code();
             tracing::warn!(queue = self.aws.name, code, "a message could not be deleted and will come again");
         }
-        let deleted = answer.iter().flat_map(|answer| answer.successful());
+        let deleted = answer.iter().flat_map(DeleteMessageBatchOutput::successful);
         deleted.filter_map(|entry| entry.id().parse().ok()).collect()
     }
 }
