@@ -91,6 +91,13 @@ pub(crate) const LIST_ACCOUNTS: Api = Api::new("organizations:ListAccounts", Quo
 pub(crate) const LIST_PARENTS: Api = Api::new("organizations:ListParents", Quota::Shared(10));
 pub(crate) const LIST_REGIONS: Api = Api::new("account:ListRegions", Quota::Shared(10));
 
+// Of queues and buckets. Neither has a quota that one consumer could meet.
+pub(crate) const RECEIVE_MESSAGE: Api = Api::new("sqs:ReceiveMessage", Quota::Shared(3000));
+pub(crate) const DELETE_MESSAGE: Api = Api::new("sqs:DeleteMessage", Quota::Shared(3000));
+pub(crate) const CHANGE_VISIBILITY: Api = Api::new("sqs:ChangeMessageVisibility", Quota::Shared(3000));
+pub(crate) const GET_QUEUE_ATTRIBUTES: Api = Api::new("sqs:GetQueueAttributes", Quota::Shared(3000));
+pub(crate) const GET_OBJECT: Api = Api::new("s3:GetObject", Quota::Shared(5500));
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@ mod lookup;
 mod outcome;
 mod pace;
 mod progress;
+pub mod queue;
 mod readings;
 mod regions;
 mod reread;

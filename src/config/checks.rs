@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
 
 use super::problem::Report;
-use super::{Accounts, Config, Http, Lookup, SnsTopic, StoreConfig};
+use super::{Accounts, Config, Http, Lookup, Queue, QueueUrl, SnsTopic, StoreConfig};
 use crate::jurisdiction::{Assignments, Atlas, ResidencyAssignment, ResidencyMatch, did_you_mean};
 use crate::model::{AccountId, Region};
 
@@ -23,6 +23,7 @@ pub(super) fn check(config: &Config, atlas: &Atlas, report: &mut Report) {
     }
     residency(config, atlas, report);
     lookup(&config.lookup, report);
+    queues(&config.queue, atlas, report);
     store(&config.store, report);
     http(&config.http, report);
     topics(&config.sns, report);
@@ -49,16 +50,20 @@ fn accounts(accounts: &Accounts, report: &mut Report) {
         report.error("accounts.role", message);
     }
     if let Some(id) = external_id.as_deref() {
-        if !is_word(id, "+=,.@:/-", 2, 1224) {
-            let message = "an external id has 2 to 1224 letters, digits or any of `_+=,.@:/-`";
-            report.error("accounts.external_id", message.to_owned());
-        }
-        if role.is_none() {
-            report.warning("accounts.external_id", "it has no effect without `role`".to_owned());
-        }
+        self::external_id("accounts.external_id", id, role.is_some(), report);
     }
     for account in repeated(fixed) {
         report.warning("accounts.static", format!("`{account}` is listed twice"));
+    }
+}
+
+fn external_id(setting: &str, id: &str, has_role: bool, report: &mut Report) {
+    if !is_word(id, "+=,.@:/-", 2, 1224) {
+        let message = "an external id has 2 to 1224 letters, digits or any of `_+=,.@:/-`";
+        report.error(setting, message.to_owned());
+    }
+    if !has_role {
+        report.warning(setting, "it has no effect without `role`".to_owned());
     }
 }
 
@@ -112,6 +117,47 @@ fn lookup(lookup: &Lookup, report: &mut Report) {
         );
         report.warning("lookup.overlap_secs", message);
     }
+}
+
+fn queues(queues: &[Queue], atlas: &Atlas, report: &mut Report) {
+    let mut first = BTreeMap::new();
+    for (at, queue) in queues.iter().enumerate() {
+        let setting = |name: &str| format!("queue[{at}].{name}");
+        match QueueUrl::parse(&queue.url) {
+            Err(message) => report.error(&setting("url"), message),
+            Ok(url) => match (&queue.region, url.region) {
+                (None, None) => {
+                    let message =
+                        format!("the Region of `{}` is not in its URL; give it as `region`", queue.url);
+                    report.error(&setting("url"), message);
+                }
+                (Some(given), Some(found)) if *given != found => {
+                    let message = format!("the queue is in `{found}` by its URL; leave `region` out");
+                    report.error(&setting("region"), message);
+                }
+                (given, found) => {
+                    let regions: Vec<Region> = given.clone().or(found).into_iter().collect();
+                    known_regions(&setting("region"), &regions, atlas, report);
+                }
+            },
+        }
+        if let Some(earlier) = first.insert(queue.url.as_str(), at) {
+            let message = format!("`queue[{earlier}]` is the same queue; raise its `max_in_flight` instead");
+            report.error(&setting("url"), message);
+        }
+        queue_role(&setting, queue, report);
+    }
+}
+
+fn queue_role(setting: &dyn Fn(&str) -> String, queue: &Queue, report: &mut Report) {
+    if let Some(role) = queue.role.as_deref()
+        && !is_role_arn(role)
+    {
+        let remedy = "one looks like `arn:aws:iam::111122223333:role/KeywardLogs`";
+        report.error(&setting("role"), format!("`{role}` is not the ARN of an IAM role; {remedy}"));
+    }
+    let Some(id) = queue.external_id.as_deref() else { return };
+    external_id(&setting("external_id"), id, queue.role.is_some(), report);
 }
 
 fn store(store: &StoreConfig, report: &mut Report) {
@@ -183,6 +229,16 @@ fn is_word(text: &str, marks: &str, least: usize, most: usize) -> bool {
 fn is_role(text: &str) -> bool {
     let (path, name) = text.rsplit_once('/').unwrap_or(("", text));
     is_word(name, "+=,.@-", 1, 64) && is_word(path, "+=,.@-/", 0, 512)
+}
+
+/// Whether a text is the ARN of an IAM role.
+fn is_role_arn(text: &str) -> bool {
+    let ["arn", partition, "iam", "", account, role] = text.split(':').collect::<Vec<_>>()[..] else {
+        return false;
+    };
+    partition.starts_with("aws")
+        && account.parse::<AccountId>().is_ok()
+        && role.strip_prefix("role/").is_some_and(is_role)
 }
 
 /// Whether a text is the id of an organizational unit, `ou-ROOT-UNIT`, or of a root, `r-ROOT`.

@@ -179,6 +179,8 @@ use Preset::{Required, Unset, Value as Is};
 const YEAR: i64 = 31_536_000;
 /// How far back CloudTrail keeps events, in seconds: 90 days.
 const EVENT_HISTORY: i64 = 7_776_000;
+/// The longest that SQS hides a message, in seconds: twelve hours.
+const VISIBILITY: i64 = 43_200;
 /// A hundred years, in days.
 const CENTURY: i64 = 36_500;
 
@@ -202,6 +204,11 @@ pub const SECTIONS: &[Section] = &[
     ),
     section("inventory", "The sweep of keys, trails and AWS Config."),
     section("lookup", "CloudTrail look-ups."),
+    section(
+        "queue[]",
+        "An SQS queue that announces CloudTrail's log files, or carries CloudTrail's events through EventBridge; there can be \
+         several. What it is to be fed with is in [events.md](events.md).",
+    ),
     section("store", "Where facts, findings and cursors are kept."),
     section("http", "Metrics, API and pages."),
     section("sns[]", "A topic that takes alerts; there can be several."),
@@ -367,6 +374,34 @@ pub const FIELDS: &[Field] = &[
         Bool,
         Is("false"),
         "Whether uses of keys (Decrypt, GenerateDataKey, …) are looked up too: at most 100 events a second.",
+    ),
+    field(
+        "queue[].url",
+        Text,
+        Required,
+        "The queue's URL, such as `https://sqs.eu-central-1.amazonaws.com/111122223333/keyward-events`.",
+    ),
+    field(
+        "queue[].region",
+        RegionName,
+        Unset,
+        "The queue's Region. Unset: the one in the URL; an endpoint of your own has none there.",
+    ),
+    field(
+        "queue[].role",
+        Text,
+        Unset,
+        "The ARN of a role that is assumed to take from the queue and to read what it announces. Unset: Keyward's own \
+         credentials.",
+    ),
+    field("queue[].external_id", Text, Unset, "The external id that this role's trust policy asks for."),
+    field("queue[].max_in_flight", Int(1, 256), Is("8"), "How many log files are read at the same time."),
+    field(
+        "queue[].visibility_secs",
+        Int(15, VISIBILITY),
+        Is("120"),
+        "For how long a message is hidden from other instances once it was received, in seconds; extended while it is being \
+         worked on.",
     ),
     field("store.url", Text, Is("\"sqlite:keyward.db\""), "`sqlite:PATH` or `postgres://…`."),
     field(

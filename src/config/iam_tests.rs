@@ -6,6 +6,7 @@ use serde_json::Value;
 
 const READER: &str = include_str!("../../deploy/iam/keyward-reader-policy.json");
 const HUB: &str = include_str!("../../deploy/iam/keyward-hub-policy.json");
+const QUEUE: &str = include_str!("../../deploy/iam/keyward-queue-policy.json");
 const TRUST: &str = include_str!("../../deploy/iam/keyward-reader-trust.json");
 const KEY_STATEMENT: &str = include_str!("../../deploy/iam/key-policy-statement.json");
 const README: &str = include_str!("../../deploy/iam/README.md");
@@ -19,6 +20,16 @@ const OF_A_KEY: [&str; 7] = [
     "kms:ListGrants",
     "kms:ListKeyRotations",
     "kms:ListResourceTags",
+];
+
+/// What does more than read: alerts, the messages of the queue, and the one use of a key, which log files need.
+const NO_READS: [&str; 6] = [
+    "kms:Decrypt",
+    "sns:Publish",
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:ReceiveMessage",
+    "sts:AssumeRole",
 ];
 
 fn statements(policy: &str) -> Vec<Value> {
@@ -50,6 +61,7 @@ fn allowed(statements: &[Value]) -> BTreeMap<String, Vec<String>> {
 fn every_statement() -> Vec<Value> {
     let mut all = statements(READER);
     all.extend(statements(HUB));
+    all.extend(statements(QUEUE));
     all.extend(statements(TRUST));
     all.push(serde_json::from_str(KEY_STATEMENT).unwrap());
     all
@@ -63,7 +75,7 @@ fn no_action_has_a_wildcard_and_none_changes_or_uses_anything() {
             let (_, verb) = action.split_once(':').unwrap();
             assert!(!action.contains(['*', '?']), "{action}");
             let reads = ["Describe", "Get", "List", "Lookup"].iter().any(|prefix| verb.starts_with(prefix));
-            assert!(reads || ["sts:AssumeRole", "sns:Publish"].contains(&action.as_str()), "{action}");
+            assert!(reads || NO_READS.contains(&action.as_str()), "{action}");
         }
     }
 }
@@ -118,6 +130,31 @@ fn the_hub_has_all_of_the_reader_and_its_own_on_named_resources() {
 }
 
 #[test]
+fn the_queue_is_read_with_its_own_policy_on_named_resources() {
+    let queue = allowed(&statements(QUEUE));
+    assert_eq!(
+        queue.keys().map(String::as_str).collect::<Vec<_>>(),
+        [
+            "kms:Decrypt",
+            "s3:GetObject",
+            "s3:ListBucket",
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ReceiveMessage"
+        ]
+    );
+    assert_eq!(queue["s3:GetObject"], ["arn:aws:s3:::TRAIL_BUCKET/*"]);
+    assert_eq!(queue["s3:ListBucket"], ["arn:aws:s3:::TRAIL_BUCKET"]);
+    let rest = queue.iter().filter(|(action, _)| *action != "s3:GetObject");
+    assert!(rest.flat_map(|(_, resources)| resources).all(|resource| !resource.contains('*')));
+    let of_keys =
+        statements(QUEUE).into_iter().find(|statement| texts(&statement["Action"]) == ["kms:Decrypt"]);
+    let only_through = &of_keys.unwrap()["Condition"]["StringLike"]["kms:ViaService"];
+    assert_eq!(texts(only_through), ["s3.*.amazonaws.com", "sqs.*.amazonaws.com"]);
+}
+
+#[test]
 fn only_the_hub_with_the_external_id_may_assume_the_reader() {
     let trust = statements(TRUST);
     assert_eq!(trust.len(), 1);
@@ -127,16 +164,33 @@ fn only_the_hub_with_the_external_id_may_assume_the_reader() {
 
 #[test]
 fn the_readme_tells_of_every_file_action_and_placeholder() {
-    for file in
-        ["keyward-reader-policy", "keyward-hub-policy", "keyward-reader-trust", "key-policy-statement"]
-    {
+    for file in [
+        "keyward-reader-policy",
+        "keyward-hub-policy",
+        "keyward-queue-policy",
+        "keyward-reader-trust",
+        "key-policy-statement",
+    ] {
         assert!(README.contains(&format!("`{file}.json`")), "{file}");
     }
     for action in every_statement().iter().flat_map(|statement| texts(&statement["Action"])) {
         assert!(README.contains(&format!("`{action}`")), "{action}");
     }
-    for placeholder in ["HUB_ACCOUNT_ID", "ACCOUNT_ID", "EXTERNAL_ID", "TOPIC_REGION", "TOPIC_NAME"] {
+    for placeholder in [
+        "HUB_ACCOUNT_ID",
+        "ACCOUNT_ID",
+        "EXTERNAL_ID",
+        "TOPIC_REGION",
+        "TOPIC_NAME",
+        "QUEUE_REGION",
+        "QUEUE_ACCOUNT_ID",
+        "QUEUE_NAME",
+        "TRAIL_BUCKET",
+        "TRAIL_KEY_REGION",
+        "TRAIL_KEY_ACCOUNT_ID",
+        "TRAIL_KEY_ID",
+    ] {
         assert!(README.contains(&format!("`{placeholder}`")), "{placeholder}");
-        assert!([HUB, TRUST, KEY_STATEMENT].concat().contains(placeholder), "{placeholder}");
+        assert!([HUB, TRUST, QUEUE, KEY_STATEMENT].concat().contains(placeholder), "{placeholder}");
     }
 }

@@ -10,6 +10,7 @@ pub mod fields;
 mod checks;
 mod overrides;
 mod problem;
+mod queue_url;
 mod reference;
 mod settings;
 mod shape;
@@ -21,9 +22,10 @@ use serde::Deserialize;
 
 pub use crate::jurisdiction::{ResidencyAssignment, ResidencyMatch};
 pub use problem::{ConfigError, Problem, Severity};
+pub use queue_url::QueueUrl;
 pub use reference::reference;
 pub use settings::{
-    Accounts, Alerts, AuditPolicy, Config, Http, Inventory, Lookup, Regions, RulesConfig, SnsTopic,
+    Accounts, Alerts, AuditPolicy, Config, Http, Inventory, Lookup, Queue, Regions, RulesConfig, SnsTopic,
     StoreConfig,
 };
 

@@ -24,6 +24,8 @@ pub struct Config {
     pub inventory: Inventory,
     /// CloudTrail look-ups.
     pub lookup: Lookup,
+    /// Queues that announce log files or carry events.
+    pub queue: Vec<Queue>,
     /// Where facts, findings and cursors are kept.
     pub store: StoreConfig,
     /// Metrics, API and pages.
@@ -138,6 +140,37 @@ impl Default for Lookup {
     fn default() -> Self {
         Self { enabled: true, interval_secs: 60, overlap_secs: 7200, first_secs: 86_400, usage: false }
     }
+}
+
+/// An SQS queue that announces log files or carries events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// The queue's URL.
+    pub url: String,
+    /// The queue's Region. None: the one in the URL.
+    #[serde(default)]
+    pub region: Option<Region>,
+    /// The ARN of the role that is assumed for the queue and what it announces.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// The external id that this role's trust policy asks for.
+    #[serde(default)]
+    pub external_id: Option<String>,
+    /// How many log files are read at the same time.
+    #[serde(default = "default_in_flight")]
+    pub max_in_flight: usize,
+    /// For how long a message is hidden from other instances once it was received, in seconds.
+    #[serde(default = "default_visibility")]
+    pub visibility_secs: u32,
+}
+
+fn default_in_flight() -> usize {
+    8
+}
+
+fn default_visibility() -> u32 {
+    120
 }
 
 /// Where facts, findings and cursors are kept.

@@ -204,6 +204,36 @@ fn residency_that_cannot_work_is_reported() {
 }
 
 #[test]
+fn queues_are_checked_by_shape_and_against_each_other() {
+    let fine = "https://sqs.eu-central-1.amazonaws.com/111122223333/events";
+    let of = |settings: &str| problems(&format!("[[queue]]\n{settings}"));
+    for (settings, part) in [
+        ("url = 'arn:aws:sqs:eu-central-1:111122223333:events'".to_owned(), "this is an ARN"),
+        ("url = 'https://sqs.eu-central-1.amazonaws.com/events'".to_owned(), "one looks like"),
+        ("url = 'http://localhost:4566/111122223333/events'".to_owned(), "give it as `region`"),
+        (format!("url = '{fine}'\nregion = 'eu-west-1'"), "leave `region` out"),
+        (format!("url = '{fine}'\nrole = 'KeywardLogs'"), "not the ARN of an IAM role"),
+        (format!("url = '{fine}'\nmax_in_flight = 0"), "not within 1 to 256"),
+        (format!("url = '{fine}'\n[[queue]]\nurl = '{fine}'"), "the same queue"),
+        ("role = 'arn:aws:iam::111122223333:role/x'".to_owned(), "has to be given"),
+    ] {
+        let found = of(&settings);
+        assert!(found.len() == 1 && found[0].contains(part), "{settings}: {found:?}");
+    }
+    let local = "url = 'http://localhost:4566/111122223333/events'\nregion = 'eu-central-1'";
+    let role = "role = 'arn:aws:iam::111122223333:role/audit/KeywardLogs'\nexternal_id = 'id'";
+    let queue = config(&format!("[[queue]]\n{local}\n{role}")).queue.remove(0);
+    assert_eq!((queue.max_in_flight, queue.visibility_secs), (8, 120));
+    assert_eq!(
+        warnings(&format!("[[queue]]\nurl = '{fine}'\nexternal_id = 'id'")),
+        ["keyward.toml:3: warning: `queue[0].external_id`: it has no effect without `role`"]
+    );
+    let list = format!("[{{ url = \"{fine}\", max_in_flight = 2 }}]");
+    let loaded = load_with("", &[("KEYWARD__QUEUE", &list)]).unwrap();
+    assert_eq!(loaded.config.queue[0].max_in_flight, 2);
+}
+
+#[test]
 fn topics_are_checked_by_shape_and_against_each_other() {
     let of = |arn: &str| problems(&format!("[[sns]]\ntopic = '{arn}'"));
     for (arn, expected) in [
@@ -319,8 +349,9 @@ fn a_file_is_read_and_without_one_the_environment_counts_alone() {
 
 /// A configuration in which every setting that can be unset and every list of sections has a value.
 fn full() -> Config {
-    let mut config =
-        config("[[residency]]\nboundary = 'eea'\n[[sns]]\ntopic = 'arn:aws:sns:eu-west-1:111122223333:a'");
+    let text = "[[residency]]\nboundary = 'eea'\n[[sns]]\ntopic = 'arn:aws:sns:eu-west-1:111122223333:a'\n[[queue]]\n\
+                url = 'https://sqs.eu-west-1.amazonaws.com/111122223333/q'";
+    let mut config = config(text);
     config.residency[0].matches.tags.clear();
     config
 }

@@ -97,6 +97,12 @@ specs! {
         "Calls to AWS by what came of them (ok, denied, throttled, unreachable)."; "about 30 operations × 4"
     BATCH_SECONDS: Histogram "keyward_batch_seconds" ["source"]
         "Seconds to judge and commit one batch."; "sources (6)"
+    QUEUE_DEPTH: Gauge "keyward_queue_messages" ["queue", "state"]
+        "Messages in the queue, as SQS estimates them: visible, or in flight (received by somebody and not deleted)."; "queues × 2"
+    QUEUE_MESSAGES: Counter "keyward_queue_messages_total" ["queue", "result"]
+        "Messages received: deleted (after the commit), ignored (deleted, held no events), retried (given back), poison (left to the redrive policy)."; "queues × 4"
+    QUEUE_PROBLEMS: Counter "keyward_queue_problems_total" ["queue", "reason"]
+        "Messages that were given back or left, by reason; not_json, unknown_shape, incomplete, nested and unconfirmed are poison."; "queues × 12"
     RULES_LOADED: Gauge "keyward_rules_loaded" []
         "Rules in force."; "1"
     RULES_LEFT_OUT: Gauge "keyward_rules_left_out" []

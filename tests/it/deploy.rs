@@ -72,3 +72,43 @@ fn what_compose_builds_and_mounts_is_there() {
         assert!(path.exists(), "{} is missing", path.display());
     }
 }
+
+#[test]
+fn only_what_feeds_the_queue_may_send_to_it_and_what_fails_is_kept() {
+    let template = yaml("deploy/cloudformation/keyward-queue.yml");
+    let resources = template["Resources"].as_object().unwrap();
+    let of_kind = |kind: &str| {
+        resources
+            .iter()
+            .filter(|(_, resource)| resource["Type"] == kind)
+            .map(|(name, _)| name.as_str())
+            .collect()
+    };
+    let policies: Vec<&str> = of_kind("AWS::SQS::QueueInlinePolicy");
+    assert_eq!(policies, ["FromTheBucket", "FromTheKmsRule", "FromTheObjectRule", "FromTheTopic"]);
+    for name in policies {
+        let statement = &resources[name]["Properties"]["PolicyDocument"]["Statement"][0];
+        assert_eq!(
+            (&statement["Effect"], &statement["Action"]),
+            (&"Allow".into(), &"sqs:SendMessage".into())
+        );
+        assert!(statement["Principal"]["Service"].as_str().unwrap().ends_with(".amazonaws.com"), "{name}");
+        assert!(!statement["Condition"]["ArnEquals"]["aws:SourceArn"].is_null(), "{name}");
+        let condition = resources[name]["Condition"].as_str().unwrap();
+        assert!(template["Conditions"].as_object().unwrap().contains_key(condition), "{condition}");
+    }
+    let redrive = &resources["Events"]["Properties"]["RedrivePolicy"];
+    assert_eq!(redrive["deadLetterTargetArn"]["Fn::GetAtt"], serde_json::json!(["DeadLetters", "Arn"]));
+    // Without it Decrypt never comes.
+    let state = &resources["KmsRule"]["Properties"]["State"];
+    assert_eq!(state, "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS");
+    // Every reference leads somewhere.
+    let text = std::fs::read_to_string(root().join("deploy/cloudformation/keyward-queue.yml")).unwrap();
+    let parameters = template["Parameters"].as_object().unwrap();
+    for rest in text.split("{Ref: ").skip(1) {
+        let name = rest.split('}').next().unwrap().trim_matches('"');
+        let is_known =
+            name.starts_with("AWS::") || parameters.contains_key(name) || resources.contains_key(name);
+        assert!(is_known, "{name}");
+    }
+}

@@ -28,6 +28,8 @@ mod life;
 #[cfg(test)]
 mod ministack;
 #[cfg(test)]
+mod ministack_queue;
+#[cfg(test)]
 mod pack;
 #[cfg(test)]
 mod purity;

@@ -148,6 +148,31 @@ const OF_THE_DAEMON: [&str; 3] = ["cloudtrail:LookupEvents", "kms:GetKeyLastUsag
 /// What ministack allows whatever the policy says. That it is called shows that it is needed.
 const NOT_ENFORCED: &str = "account:ListRegions";
 
+/// Starts ministack; gives also its program and its port. None where it is not installed.
+pub(crate) fn serve(dir: &Path, auth: bool) -> Option<(Running, PathBuf, u16)> {
+    let Some(program) = std::env::var_os("KEYWARD_TEST_MINISTACK").map(PathBuf::from) else {
+        // Past the test harness, which keeps to itself what a passing test prints.
+        let notice = "!!! LEFT OUT: ministack (KEYWARD_TEST_MINISTACK is not set; tests/run.sh sets it)";
+        writeln!(std::io::stderr(), "{notice}").unwrap();
+        return None;
+    };
+    let port = free_port();
+    let log = std::fs::File::create(dir.join("ministack.log")).unwrap();
+    let server = Command::new(&program)
+        .current_dir(dir)
+        // It listens on all addresses, and for IoT, unless it is told not to.
+        .envs([("BIND_HOST", "127.0.0.1"), ("IOT_MTLS_ENABLED", "0"), ("CLOUDTRAIL_RECORDING", "1")])
+        .env("GATEWAY_PORT", port.to_string())
+        .env("AUTH", auth.to_string())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let server = Running(server);
+    wait_for("ministack", Duration::from_secs(30), || get(port, "/_ministack/health"));
+    Some((server, program, port))
+}
+
 /// The stand-in, with its estate. Its policies can be changed while it runs.
 struct Ministack {
     port: u16,
@@ -164,26 +189,8 @@ struct Ministack {
 impl Ministack {
     /// Starts and seeds it; none where it is not installed.
     fn start(auth: bool) -> Option<Self> {
-        let Some(program) = std::env::var_os("KEYWARD_TEST_MINISTACK").map(PathBuf::from) else {
-            // Past the test harness, which keeps to itself what a passing test prints.
-            let notice = "!!! LEFT OUT: ministack (KEYWARD_TEST_MINISTACK is not set; tests/run.sh sets it)";
-            writeln!(std::io::stderr(), "{notice}").unwrap();
-            return None;
-        };
-        let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
-        let log = std::fs::File::create(dir.path().join("ministack.log")).unwrap();
-        let server = Command::new(&program)
-            .current_dir(dir.path())
-            // It listens on all addresses, and for IoT, unless it is told not to.
-            .envs([("BIND_HOST", "127.0.0.1"), ("IOT_MTLS_ENABLED", "0"), ("CLOUDTRAIL_RECORDING", "1")])
-            .env("GATEWAY_PORT", port.to_string())
-            .env("AUTH", auth.to_string())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let server = Running(server);
-        wait_for("ministack", Duration::from_secs(30), || get(port, "/_ministack/health"));
+        let dir = tempfile::tempdir().unwrap();
+        let (server, program, port) = serve(dir.path(), auth)?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ministack_seed.py");
         let mut seed = Command::new(program.with_file_name("python"))
             .arg(script)

@@ -1,0 +1,57 @@
+//! The `queue` source: log files that SQS messages announce, and events that they carry.
+//!
+//! [`consume`] takes messages until it is told to stop. What they tell is read by an [`Intake`] and committed by it;
+//! only then are they deleted. Nothing here assumes to be alone: any number of instances may take from one queue, and
+//! any may die at any time, after which its messages show again.
+
+mod clients;
+mod consumer;
+mod envelope;
+mod fetch;
+mod intake;
+mod messages;
+#[cfg(test)]
+#[cfg(feature = "sandbox")]
+mod tests;
+mod upkeep;
+
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use futures::future::try_join_all;
+use tokio_util::sync::CancellationToken;
+
+pub use self::envelope::{Announcement, ObjectRef, Reason, Unrecognised, recognise};
+pub use self::fetch::mark_of;
+pub use self::intake::Intake;
+
+use self::clients::QueueClients;
+use self::consumer::{Consumer, Pace};
+use self::upkeep::Health;
+use super::readings::RequestCounts;
+use crate::config::Queue;
+use crate::metrics::Metrics;
+
+/// Takes from all queues until `shutdown`; with none it is over at once. A batch that is being committed then is
+/// finished, all others are given back. `counts` is told of every request that goes out.
+///
+/// # Errors
+/// When the URL of a queue is none, which the check of the configuration rules out.
+pub async fn consume<I: Intake>(
+    queues: &[Queue],
+    sdk: &SdkConfig,
+    counts: Arc<RequestCounts>,
+    intake: Arc<I>,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let health = Arc::new(Health::default());
+    let consumers = queues.iter().map(async |queue| {
+        let aws = QueueClients::new(sdk, queue, Arc::clone(&counts)).await?;
+        let (intake, metrics) = (Arc::clone(&intake), Arc::clone(&metrics));
+        let consumer = Consumer::new(queue, aws, intake, metrics, Arc::clone(&health), shutdown.clone());
+        Box::pin(consumer.run(Pace::default())).await;
+        Ok(())
+    });
+    try_join_all(consumers).await.map(drop)
+}
