@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::sql::{About, micros};
-use super::{Result, Store};
+use super::{Result, Store, correlations};
 
 /// How long what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,7 @@ impl Store {
             messages: remove("DELETE FROM outbox WHERE done_at IS NOT NULL AND done_at < $1", old).await?,
             batches: remove("DELETE FROM batch WHERE read_at < $1", old).await?,
         };
+        correlations::prune(&mut transaction, now).await?;
         transaction.commit().await.about("retention")?;
         Ok(pruned)
     }
