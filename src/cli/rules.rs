@@ -194,7 +194,9 @@ fn write_errors(errors: &RuleErrors, out: &mut dyn Write) -> io::Result<()> {
 pub fn check(files: &[RuleFile], out: &mut dyn Write) -> io::Result<Answer> {
     let (rules, errors) = RuleSet::load(files, &[]);
     write_errors(&errors, out)?;
-    let warnings: Vec<_> = files.iter().flat_map(RuleFile::warnings).collect();
+    let is_foreign = |file: &&RuleFile| rules.foreign().iter().any(|foreign| foreign.path == file.path);
+    let warnings: Vec<_> =
+        files.iter().filter(|file| !is_foreign(file)).flat_map(RuleFile::warnings).collect();
     for warning in &warnings {
         writeln!(out, "warning: {warning}")?;
     }

@@ -298,8 +298,7 @@ mod tests {
     #[test]
     fn records_of_one_call_count_once() {
         let mut events = events(&[(0, 0, "a"), (1, 0, "b")]);
-        let call = events[0].call.clone();
-        events[1].call = call;
+        events[1].call = "c0".to_owned();
         assert_eq!(part(&Condition::Calls(2), 10, &events), [false, false]);
     }
 
