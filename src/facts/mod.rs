@@ -30,4 +30,5 @@ pub use estate::{Estate, Place, Touched};
 pub use event::{ChangedTrail, changed_trail, event, event_enrichment, is_cryptographic};
 pub use key::key;
 pub use key_set::key_set;
+pub use residency::outside;
 pub use trail::trail;

@@ -10,6 +10,7 @@ pub mod html;
 mod model;
 pub mod ocsf;
 mod opinions;
+pub mod proof;
 pub mod residency;
 pub mod scan;
 #[cfg(test)]
