@@ -47,17 +47,18 @@ CREATE TABLE usage (
 );
 CREATE INDEX usage_key_set ON usage (key_set, hour);
 
--- The newest successful use of each key; it outlives the ledger's own lines.
+-- The newest use of each key with each outcome; it outlives the ledger's own lines, and tells which keys have any.
 CREATE TABLE last_use (
     key_set TEXT NOT NULL,
     region TEXT NOT NULL,
+    outcome TEXT NOT NULL,
     at BIGINT NOT NULL,
     principal TEXT NOT NULL,
     operation TEXT NOT NULL,
     account TEXT NOT NULL,
     network TEXT NOT NULL,
     context TEXT NOT NULL,
-    PRIMARY KEY (key_set, region)
+    PRIMARY KEY (key_set, region, outcome)
 );
 
 -- Uses of keys that the record names by an alias or not at all.

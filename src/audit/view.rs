@@ -1,6 +1,6 @@
 //! What the audit shows to those who look at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -77,6 +77,19 @@ impl Auditor {
     /// The facts about a key set.
     pub fn key_set_facts(&self, id: &KeySetId, now: DateTime<Utc>) -> Option<Facts> {
         facts::key_set(id, &self.estate, &self.context(now))
+    }
+
+    /// Which of some Regions are outside of a key set's boundary, whether or not it has members there.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    pub fn outside(
+        &self,
+        id: &KeySetId,
+        regions: &BTreeSet<Region>,
+        now: DateTime<Utc>,
+    ) -> Result<BTreeSet<Region>, String> {
+        facts::outside(id, regions, &self.estate, &self.context(now))
     }
 
     /// The facts about a key.

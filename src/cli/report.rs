@@ -10,7 +10,7 @@ use super::setup::{self, ConfigArgs};
 use super::{Exit, UsageError};
 use crate::audit::Auditor;
 use crate::model::Finding;
-use crate::report::{self, Material, as_of, framework, html};
+use crate::report::{self, Material, as_of, framework, html, proof};
 use crate::store::Store;
 use crate::{clock, pipeline};
 
@@ -66,11 +66,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         auditor.restore(kept, as_of_time);
         store.readings().await?.into_iter().map(|stored| stored.reading).collect()
     };
+    let places = proof::places_outside(&auditor, &store.all_last_uses().await?, as_of_time);
+    let ledger = proof::Ledger::read(&store, &places, as_of_time).await?;
     let findings: Vec<Finding> = auditor.findings().cloned().collect();
     let material = Material {
         auditor: &auditor,
         findings: &findings,
         readings: &readings,
+        ledger: &ledger,
         as_of: as_of_time,
         generated_at,
     };

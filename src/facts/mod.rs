@@ -34,4 +34,5 @@ pub use event::{
 };
 pub use key::key;
 pub use key_set::key_set;
+pub use residency::outside;
 pub use trail::trail;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::Context;
+use super::estate::Estate;
 use super::shape::Shape;
 use super::sheet::{Known, joined, observed};
 use crate::jurisdiction::{Assigned, AssignmentInput, Boundary};
-use crate::model::{Country, KeySnapshot, Region};
+use crate::model::{Country, KeySetId, KeySnapshot, Region};
 
 /// The membership, and the boundary, of a set whose home is in the European Economic Area.
 const EEA: &str = "eea";
@@ -109,6 +110,27 @@ impl<'a> Residency<'a> {
             Self::Unknown(reason) => Some(Err(reason.clone())),
         }
     }
+}
+
+/// Which of some Regions are outside of a key set's boundary, whether or not it has members there.
+///
+/// # Errors
+/// Why it cannot be told: the set is not in the inventory, or its boundary is not known.
+pub fn outside(
+    id: &KeySetId,
+    regions: &BTreeSet<Region>,
+    estate: &Estate,
+    context: &Context<'_>,
+) -> Result<BTreeSet<Region>, String> {
+    let shape = Shape::of(id, estate).ok_or_else(|| "the key set is not in the inventory".to_owned())?;
+    let residency = Residency::of(&shape, context);
+    let mut outside = BTreeSet::new();
+    for region in regions {
+        if !residency.holds(region, context)? {
+            outside.insert(region.clone());
+        }
+    }
+    Ok(outside)
 }
 
 /// Whether two Regions go together where no boundary is declared.

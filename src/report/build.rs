@@ -9,6 +9,7 @@ use super::model::{
     ControlReport, ControlStatus, CoverageGap, FindingRow, Report, RuleReport, Scope, SubjectRow,
 };
 use super::opinions::disagreements;
+use super::proof::{Ledger, proof};
 use super::residency;
 use crate::audit::{Auditor, Judged};
 use crate::findings::RESOLUTION;
@@ -25,6 +26,8 @@ pub struct Material<'a> {
     pub findings: &'a [Finding],
     /// The latest readings.
     pub readings: &'a [Reading],
+    /// What the usage ledger has up to then.
+    pub ledger: &'a Ledger,
     /// The time that the report speaks of.
     pub as_of: DateTime<Utc>,
     /// The time that it is made at.
@@ -66,6 +69,7 @@ pub fn build(framework: &Framework, material: &Material<'_>) -> Report {
             .map(|control| report_control(control, framework, &rules, material))
             .collect(),
         residency: residency::residency(material.auditor, material.as_of),
+        proof: proof(material.auditor, material.ledger, material.as_of),
         open_findings: of_state(FindingState::Open),
         excepted_findings: of_state(FindingState::Excepted),
         closed_detections: rows(concerned.iter().filter(is_closed_detection)),

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::model::{ControlStatus, Report};
+use super::proof::Standing;
 use super::residency::Cell;
 
 #[derive(Template)]
@@ -29,6 +30,22 @@ pub fn render(report: &Report) -> Result<String, askama::Error> {
 }
 
 impl Page<'_> {
+    fn standing(&self, standing: Standing) -> usize {
+        self.report.proof.sets.iter().filter(|set| set.standing == standing).count()
+    }
+
+    fn used(&self) -> usize {
+        self.standing(Standing::Used)
+    }
+
+    fn tried(&self) -> usize {
+        self.standing(Standing::Tried)
+    }
+
+    fn unknown(&self) -> usize {
+        self.standing(Standing::Unknown)
+    }
+
     /// How many controls stand how, in the order of concern.
     fn control_counts(&self) -> Vec<(&'static str, &'static str, usize)> {
         ALL.into_iter()

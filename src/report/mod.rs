@@ -11,6 +11,7 @@ mod model;
 pub mod ocsf;
 mod opinions;
 pub mod replay;
+pub mod proof;
 pub mod residency;
 pub mod scan;
 mod table;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::framework::FrameworkHead;
+use super::proof::Proof;
 use super::residency::Residency;
 use crate::model::{AccountId, Level, ReadingResult, Region, SubjectKind};
 
@@ -30,6 +31,8 @@ pub struct Report {
     pub controls: Vec<ControlReport>,
     /// Where every key set is.
     pub residency: Residency,
+    /// Whether key sets were used, or tried, outside their boundary.
+    pub proof: Proof,
     /// Findings that concern this framework and stand open.
     pub open_findings: Vec<FindingRow>,
     /// Violations that a recorded exception permits.

@@ -8,8 +8,12 @@ use crate::audit::tests::{
     auditor, auditor_by, disabling, look_up, minutes, rotating, sweep, with_exception,
 };
 use crate::facts::fixtures::{gap, key_set, region_of};
+use crate::ledger::Block;
 use crate::metrics::Metrics;
-use crate::model::{Batch, Finding, FindingState, KeySnapshot, Reading, ReadingResult, Snapshot};
+use crate::model::{
+    Batch, Finding, FindingState, KeyArn, KeySnapshot, Network, Reading, ReadingResult, Snapshot, Usage,
+    UsageCount, UsageOutcome,
+};
 use crate::notify::Notifier;
 use crate::pipeline::Pipeline;
 use crate::store::{FindingFilter, Store};
@@ -41,8 +45,15 @@ fn denied() -> Reading {
 
 fn report_of(auditor: &Auditor, framework: &str, readings: &[Reading]) -> Report {
     let findings: Vec<Finding> = auditor.findings().cloned().collect();
-    let material =
-        Material { auditor, findings: &findings, readings, as_of: minutes(60), generated_at: minutes(61) };
+    let ledger = proof::Ledger::default();
+    let material = Material {
+        auditor,
+        findings: &findings,
+        readings,
+        ledger: &ledger,
+        as_of: minutes(60),
+        generated_at: minutes(61),
+    };
     build(&framework::find(framework).unwrap(), &material)
 }
 
@@ -80,6 +91,80 @@ fn the_page_says_what_the_report_says_and_escapes_it() {
     }
     assert_eq!(page.matches("<table").count(), page.matches("</table>").count());
     assert!(page.contains("1 of 3"));
+}
+
+fn usage(key: &KeyArn, outcome: UsageOutcome, principal: &str) -> (Usage, UsageCount) {
+    let usage = Usage {
+        hour: minutes(-60).timestamp().div_euclid(3_600),
+        key: key.to_string(),
+        principal: principal.to_owned(),
+        operation: "Decrypt".to_owned(),
+        outcome,
+        account: "999988887777".to_owned(),
+        network: Network::Public,
+        context: "none".to_owned(),
+    };
+    (usage, UsageCount { count: 3, first: minutes(-60), last: minutes(-59) })
+}
+
+async fn report_by(auditor: &Auditor, store: &Store) -> Report {
+    let places = proof::places_outside(auditor, &store.all_last_uses().await.unwrap(), minutes(60));
+    let ledger = proof::Ledger::read(store, &places, minutes(60)).await.unwrap();
+    let material = Material {
+        auditor,
+        findings: &[],
+        readings: &[],
+        ledger: &ledger,
+        as_of: minutes(60),
+        generated_at: minutes(61),
+    };
+    build(&framework::find("gdpr").unwrap(), &material)
+}
+
+#[tokio::test]
+async fn a_use_outside_the_boundary_is_proved_and_silence_is_not() {
+    let mut auditor = auditor();
+    let mut estate = small_estate();
+    estate.snapshots.push(Snapshot::AccountRegion(Box::new(region_of("us-east-1"))));
+    auditor.take(&estate);
+    let store = Store::connect("sqlite::memory:").await.unwrap();
+    let empty = report_by(&auditor, &store).await;
+    // Three sets, and nothing is known of what happened in Virginia.
+    assert_eq!((empty.proof.from, empty.proof.none_known, empty.proof.not_covered), (None, 0, 3));
+    assert_eq!(empty.proof.accounts[0].not_covered.len(), 2);
+    assert!(html::render(&empty).unwrap().contains("The usage ledger is empty."));
+
+    let primary = key_set(&["eu-central-1", "us-east-1"]).remove(0).arn;
+    let replica = primary.in_region("us-east-1".parse().unwrap());
+    let uses = [
+        usage(&primary, UsageOutcome::Success, "at home"),
+        usage(&replica, UsageOutcome::Denied, "<mallory>"),
+    ];
+    let block = |region: &str| Block {
+        account: primary.account.to_string(),
+        region: region.to_owned(),
+        hour: minutes(-60).timestamp().div_euclid(3_600),
+    };
+    store.use_keys(&uses, block("us-east-1")).await;
+    let report = report_by(&auditor, &store).await;
+    assert_eq!((report.proof.none_known, report.proof.not_covered), (2, 0));
+    let [set] = report.proof.sets.as_slice() else { panic!("{:?}", report.proof.sets) };
+    assert_eq!((set.standing, set.id.as_str()), (proof::Standing::Tried, primary.key_set().as_str()));
+    let [used] = set.uses.as_slice() else { panic!("{:?}", set.uses) };
+    assert_eq!((used.principal.as_str(), used.region.as_str(), used.count), ("<mallory>", "us-east-1", 3));
+    let page = html::render(&report).unwrap();
+    assert!(
+        page.contains("tried outside") && page.contains("&#60;mallory&#62;") && !page.contains("at home")
+    );
+    // The report of a time before knows nothing of it.
+    let places = [(primary.key_set(), replica.region.clone())];
+    let before = proof::Ledger::read(&store, &places, minutes(-60 * 48)).await.unwrap();
+    assert_eq!(proof::proof(&auditor, &before, minutes(0)).not_covered, 3);
+
+    store.use_keys(&[usage(&replica, UsageOutcome::Success, "root")], block("eu-central-1")).await;
+    let report = report_by(&auditor, &store).await;
+    let set = &report.proof.sets[0];
+    assert_eq!((set.standing, set.uses[0].principal.as_str()), (proof::Standing::Used, "root"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `/api/v1`: the audited state as JSON.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -12,9 +14,10 @@ use serde_json::{Value, json};
 
 use super::{Web, WebError, report_now};
 use crate::clock;
-use crate::model::{Finding, FindingState, KeySetId, Level};
+use crate::model::{Fact, Finding, FindingState, KeySetId, Level, UsageOutcome};
 use crate::notify;
 use crate::report::{framework, html};
+use crate::store::LastUse;
 
 /// The most rows that one answer holds.
 const MAX_LIMIT: usize = 1000;
@@ -163,8 +166,31 @@ async fn acknowledge(State(web): State<Web>, Path(id): Path<String>) -> Result<J
     })
 }
 
-async fn keys(State(web): State<Web>, Asked(place): Asked<Place>) -> Json<Value> {
+/// The newest successful uses of all keys, by key set.
+pub(super) async fn newest_uses(web: &Web) -> Result<BTreeMap<String, Vec<LastUse>>, WebError> {
+    let mut uses = web.pipeline.store().all_last_uses().await?;
+    uses.values_mut().for_each(|uses| uses.retain(|used| used.outcome == UsageOutcome::Success));
+    Ok(uses)
+}
+
+/// A row of facts with the newest successful use.
+fn with_last_use(root: &Fact, last_use: Option<&LastUse>) -> Value {
+    let mut row = json!(root);
+    if let Value::Object(fields) = &mut row {
+        let shown = last_use.map(|used| {
+            json!({
+                "at": used.at, "principal": used.principal, "operation": used.operation,
+                "network": used.network, "account": used.account, "key": used.key,
+            })
+        });
+        fields.insert("last_used".to_owned(), json!(shown));
+    }
+    row
+}
+
+async fn keys(State(web): State<Web>, Asked(place): Asked<Place>) -> Result<Json<Value>, WebError> {
     let now = clock::now();
+    let uses = newest_uses(&web).await?;
     let auditor = web.pipeline.auditor();
     let wanted: Vec<_> = auditor
         .estate()
@@ -173,12 +199,17 @@ async fn keys(State(web): State<Web>, Asked(place): Asked<Place>) -> Json<Value>
         .filter(|arn| is(place.account.as_ref(), arn.account.as_str()))
         .filter(|arn| is(place.region.as_ref(), arn.region.as_str()))
         .collect();
-    let rows = wanted.iter().filter_map(|arn| auditor.key_facts(arn, now)).map(|facts| facts.root);
-    page("keys", wanted.len(), place.limit, place.offset, rows)
+    let rows = wanted.iter().filter_map(|arn| {
+        let of_key = uses.get(arn.key_set().as_str()).into_iter().flatten();
+        let own = of_key.filter(|used| used.key == arn.to_string()).max_by_key(|used| used.at);
+        Some(with_last_use(&auditor.key_facts(arn, now)?.root, own))
+    });
+    Ok(page("keys", wanted.len(), place.limit, place.offset, rows))
 }
 
-async fn key_sets(State(web): State<Web>, Asked(place): Asked<Place>) -> Json<Value> {
+async fn key_sets(State(web): State<Web>, Asked(place): Asked<Place>) -> Result<Json<Value>, WebError> {
     let now = clock::now();
+    let uses = newest_uses(&web).await?;
     let auditor = web.pipeline.auditor();
     let is_there = |id: &KeySetId| {
         auditor.estate().members(id).iter().any(|key| is(place.region.as_ref(), key.arn.region.as_str()))
@@ -188,8 +219,11 @@ async fn key_sets(State(web): State<Web>, Asked(place): Asked<Place>) -> Json<Va
         .filter(|(id, account)| is(place.account.as_ref(), account.as_str()) && is_there(id))
         .map(|(id, _)| id)
         .collect();
-    let rows = wanted.iter().filter_map(|id| auditor.key_set_facts(id, now)).map(|facts| facts.root);
-    page("key_sets", wanted.len(), place.limit, place.offset, rows)
+    let rows = wanted.iter().filter_map(|id| {
+        let newest = uses.get(id.as_str()).into_iter().flatten().max_by_key(|used| used.at);
+        Some(with_last_use(&auditor.key_set_facts(id, now)?.root, newest))
+    });
+    Ok(page("key_sets", wanted.len(), place.limit, place.offset, rows))
 }
 
 async fn coverage(State(web): State<Web>, _: Asked<Nothing>) -> Result<Json<Value>, WebError> {

@@ -160,12 +160,17 @@ pub(crate) async fn report_now(web: &Web, framework: &str) -> Result<report::Rep
         report::framework::find(framework).map_err(|error| WebError::NotFound(error.to_string()))?;
     let readings = web.pipeline.readings().await?;
     let now = clock::now();
+    let store = web.pipeline.store();
+    let uses = store.all_last_uses().await?;
+    let places = report::proof::places_outside(&web.pipeline.auditor(), &uses, now);
+    let ledger = report::proof::Ledger::read(store, &places, now).await?;
     let auditor = web.pipeline.auditor();
     let findings: Vec<_> = auditor.findings().cloned().collect();
     let material = report::Material {
         auditor: &auditor,
         findings: &findings,
         readings: &readings,
+        ledger: &ledger,
         as_of: now,
         generated_at: now,
     };

@@ -1,5 +1,7 @@
 //! The pages under `/`, for people.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
@@ -7,7 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
-use super::api::{Asked, Filter};
+use super::api::{Asked, Filter, newest_uses};
 use super::{Web, WebError, report_now};
 use crate::clock;
 use crate::model::{Finding, FindingState, Level, Reading, ReadingResult};
@@ -15,7 +17,7 @@ use crate::report::framework;
 use crate::report::html;
 use crate::report::residency::{Cell, Residency, residency};
 use crate::rules::Rule;
-use crate::store::HistoryEntry;
+use crate::store::{HistoryEntry, LastUse};
 
 pub(super) fn router() -> Router<Web> {
     Router::new()
@@ -145,6 +147,14 @@ fn plain(value: &serde_json::Value) -> String {
 struct KeySets {
     tab: &'static str,
     residency: Residency,
+    uses: BTreeMap<String, Vec<LastUse>>,
+}
+
+impl KeySets {
+    /// The newest successful use of a key set's members.
+    fn last_use(&self, id: &str) -> Option<&LastUse> {
+        self.uses.get(id)?.iter().max_by_key(|used| used.at)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
@@ -159,8 +169,9 @@ fn cell(cell: &Cell) -> (&'static str, &'static str) {
 }
 
 async fn key_sets(State(web): State<Web>) -> Page {
+    let uses = newest_uses(&web).await?;
     let residency = residency(&web.pipeline.auditor(), clock::now());
-    render(&KeySets { tab: "key-sets", residency })
+    render(&KeySets { tab: "key-sets", residency, uses })
 }
 
 #[derive(Template)]

@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::audit::tests::{auditor, disabling, look_up, minutes, rotating, sweep};
 use crate::facts::fixtures::{gap, key, region_of};
-use crate::model::{KeySnapshot, Observed, Snapshot};
+use crate::ledger::Block;
+use crate::model::{KeySnapshot, Network, Observed, Snapshot, Usage, UsageCount, UsageOutcome};
 use crate::notify::Notifier;
 use crate::store::Store;
 
@@ -49,6 +50,19 @@ impl Server {
         batch.snapshots.push(Snapshot::AccountRegion(Box::new(region_of("eu-central-1"))));
         pipeline.take(&mut batch).await.unwrap();
         pipeline.take(&mut look_up(vec![disabling("e1", 1)], 2)).await.unwrap();
+        let usage = Usage {
+            hour: 1,
+            key: "arn:aws:kms:eu-central-1:111122223333:key/odd".to_owned(),
+            principal: "arn:aws:iam::111122223333:role/app".to_owned(),
+            operation: "Decrypt".to_owned(),
+            outcome: UsageOutcome::Success,
+            account: "111122223333".to_owned(),
+            network: Network::VpcEndpoint,
+            context: "none".to_owned(),
+        };
+        let count = UsageCount { count: 1, first: minutes(1), last: minutes(1) };
+        let block = Block { account: usage.account.clone(), region: "eu-central-1".to_owned(), hour: 1 };
+        pipeline.store().use_keys(&[(usage, count)], block).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (swept_in, swept) = watch::channel(false);
@@ -146,6 +160,22 @@ async fn the_rest_of_the_api_answers() {
     assert_eq!(server.get("/api/v1/reports/gdpr").await.json()["schema"], "keyward.report/v1");
     let page = server.get("/api/v1/reports/gdpr?format=html").await;
     assert!(page.head.contains("content-type: text/html"), "{}", page.head);
+}
+
+#[tokio::test]
+async fn keys_and_sets_tell_when_they_were_last_used() {
+    let server = Server::start().await;
+    for path in ["/api/v1/keys", "/api/v1/key-sets"] {
+        let answer = server.get(path).await.json();
+        let rows =
+            answer[if path.ends_with("keys") { "keys" } else { "key_sets" }].as_array().unwrap().clone();
+        assert!(rows.iter().all(|row| row.as_object().unwrap().contains_key("last_used")), "{path}");
+        let used: Vec<&Value> =
+            rows.iter().map(|row| &row["last_used"]).filter(|used| !used.is_null()).collect();
+        assert_eq!(used.len(), 1, "{path}: {used:?}");
+        assert_eq!((&used[0]["operation"], &used[0]["network"]), (&"Decrypt".into(), &"vpc_endpoint".into()));
+        assert_eq!(used[0]["principal"], "arn:aws:iam::111122223333:role/app");
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::ledger::{Block, SeenCache};
-use crate::model::{KeyArn, Network, OTHERS, Unattributed, Usage, UsageCount, UsageOutcome};
+use crate::model::{KeyArn, Network, OTHERS, Unattributed, UsageOutcome};
 
 const NONE: Vec<u64> = Vec::new();
 
@@ -237,8 +236,20 @@ pub(super) async fn a_set_is_asked_for_in_all_its_regions(bench: &Bench) {
     assert_eq!(store.last_used(&replica).await.unwrap().unwrap(), used);
     assert_eq!(store.last_used(&key(9)).await.unwrap(), None);
     let all = store.all_last_uses().await.unwrap();
-    let of_set: Vec<&str> = all[primary.key_set().as_str()].iter().map(|used| used.key.as_str()).collect();
-    assert_eq!((all.len(), of_set), (2, vec![primary.to_string().as_str(), replica.to_string().as_str()]));
+    let of_set = all[primary.key_set().as_str()].iter().map(|used| (used.key.as_str(), used.outcome));
+    let (one, other) = (primary.to_string(), replica.to_string());
+    let expected = [
+        (one.as_str(), UsageOutcome::Success),
+        (other.as_str(), UsageOutcome::Success),
+        (other.as_str(), UsageOutcome::Denied),
+        (other.as_str(), UsageOutcome::Error),
+    ];
+    assert_eq!((all.len(), of_set.collect::<Vec<_>>()), (2, expected.to_vec()));
+    let places = [(primary.key_set(), replica.region.clone()), (of_key(1), replica.region.clone())];
+    let outside = store.usage_in_regions(&places, 500_002).await.unwrap();
+    assert_eq!(outside.into_iter().collect::<Vec<_>>().len(), 1);
+    let outside = store.usage_in_regions(&places, 500_001).await.unwrap();
+    assert_eq!(outside[primary.key_set().as_str()], [late[0].clone(), deltas[1].clone()]);
 }
 
 pub(super) async fn old_lines_are_pruned_and_the_last_use_stays(bench: &Bench) {

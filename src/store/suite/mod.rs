@@ -17,10 +17,11 @@ use sqlx::Connection;
 use super::*;
 use crate::findings::fixtures::{at, key, key_subject, rules, verdict};
 use crate::findings::{Exceptions, settle, vanish};
+use crate::ledger::{Block, SeenCache};
 use crate::model::{
     AccountRegionSnapshot, Batch, Changes, Cursor, FindingState, KeySnapshot, LastUsage, Level, Observed,
     OutboxRow, Outcome, Reading, ReadingResult, Snapshot, SourceKind, SubjectKind, SubjectVerdicts,
-    Transition,
+    Transition, Usage, UsageCount,
 };
 
 /// What became of a batch.
@@ -45,6 +46,15 @@ impl Store {
     /// Does something to the database behind the store's back, so that a test can make it fail.
     pub(crate) async fn meddle(&self, sql: &str) {
         sql::statement(sql.to_owned()).execute(&self.pool).await.unwrap();
+    }
+
+    /// Adds to the usage ledger, and takes one event of a block, as a batch would.
+    pub(crate) async fn use_keys(&self, uses: &[(Usage, UsageCount)], block: Block) {
+        let mut transaction = self.begin().await.unwrap().into_transaction();
+        usage::write(&mut transaction, uses, LINES_A_KEY).await.unwrap();
+        let taken = seen::take(&mut transaction, &mut SeenCache::default(), &[(block, vec![1])], at(0)).await;
+        transaction.commit().await.unwrap();
+        assert_eq!(taken.unwrap().duplicates.len(), 1);
     }
 }
 

@@ -7,17 +7,19 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 
 use super::{WHAT, member, set_and_region};
-use crate::model::{KeyArn, KeySetId, Network, Usage, UsageCount};
+use crate::model::{KeyArn, KeySetId, Network, Region, Usage, UsageCount, UsageOutcome};
 use crate::store::sql::{
     About, column, from_name, placeholders, rows_of_placeholders, statement, time, uncount,
 };
 use crate::store::{Result, Store};
 
-/// The newest successful use of a key.
+/// The newest use of a key with one outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastUse {
     /// The key's ARN; of a set, that of the member that was used.
     pub key: String,
+    /// What came of it.
+    pub outcome: UsageOutcome,
     /// When.
     pub at: DateTime<Utc>,
     /// Who.
@@ -56,7 +58,10 @@ pub struct Heard {
 const IDS: usize = 50;
 
 const LINE: &str =
-    "hour, key_set, region, principal, operation, outcome, account, network, context, count, first, last";
+    "usage.hour, usage.key_set, usage.region, principal, operation, outcome, account, network, context,
+     count, first, last";
+const LAST_USE: &str =
+    "last_use.key_set, last_use.region, outcome, at, principal, operation, account, network, context";
 
 impl Store {
     /// The lines of a key set in all Regions, from one hour to another (both in hours since 1970, and in it), in
@@ -105,9 +110,9 @@ impl Store {
         for chunk in keys.chunks(IDS) {
             let mut query = statement(format!(
                 "WITH wanted (key_set, region) AS (VALUES {})
-                 SELECT last_use.key_set, last_use.region, at, principal, operation, account, network, context
-                 FROM wanted JOIN last_use
-                 ON last_use.key_set = wanted.key_set AND last_use.region = wanted.region",
+                 SELECT {LAST_USE} FROM wanted JOIN last_use
+                 ON last_use.key_set = wanted.key_set AND last_use.region = wanted.region
+                 AND last_use.outcome = 'success'",
                 rows_of_placeholders(chunk.len(), 2)
             ));
             for key in chunk {
@@ -122,20 +127,46 @@ impl Store {
         Ok(found)
     }
 
-    /// The newest successful use of every key and set: by key set, the members' in the order of their Regions.
+    /// The newest uses of every key there ever was one of, refused and failed ones too: by key set, in the order of
+    /// keys and outcomes.
     pub async fn all_last_uses(&self) -> Result<BTreeMap<String, Vec<LastUse>>> {
-        let rows = sqlx::query(
-            "SELECT key_set, region, at, principal, operation, account, network, context FROM last_use",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .about(WHAT)?;
+        let rows =
+            statement(format!("SELECT {LAST_USE} FROM last_use")).fetch_all(&self.pool).await.about(WHAT)?;
         let mut found: BTreeMap<String, Vec<LastUse>> = BTreeMap::new();
         for row in &rows {
             found.entry(column(row, 0, WHAT)?).or_default().push(last_use(row)?);
         }
         for uses in found.values_mut() {
-            uses.sort_by(|one, other| one.key.cmp(&other.key));
+            uses.sort_by(|one, other| (&one.key, one.outcome).cmp(&(&other.key, other.outcome)));
+        }
+        Ok(found)
+    }
+
+    /// The lines of members of key sets in certain Regions up to an hour, by the sets, in order: what was done outside
+    /// of a boundary.
+    pub async fn usage_in_regions(
+        &self,
+        places: &[(KeySetId, Region)],
+        to: i64,
+    ) -> Result<BTreeMap<String, Vec<KeyUsage>>> {
+        let mut found: BTreeMap<String, Vec<KeyUsage>> = BTreeMap::new();
+        for chunk in places.chunks(IDS) {
+            let last = chunk.len() * 2 + 1;
+            let mut query = statement(format!(
+                "WITH wanted (key_set, region) AS (VALUES {})
+                 SELECT {LINE} FROM wanted JOIN usage
+                 ON usage.key_set = wanted.key_set AND usage.region = wanted.region AND usage.hour <= ${last}",
+                rows_of_placeholders(chunk.len(), 2)
+            ));
+            for (set, region) in chunk {
+                query = query.bind(set.as_str().to_owned()).bind(region.as_str().to_owned());
+            }
+            for row in &query.bind(to).fetch_all(&self.pool).await.about(WHAT)? {
+                found.entry(column(row, 1, WHAT)?).or_default().push(usage(row)?);
+            }
+        }
+        for lines in found.values_mut() {
+            lines.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
         Ok(found)
     }
@@ -143,9 +174,16 @@ impl Store {
     /// For which time the ledger can speak, by account and Region. An account-Region that is not in it has not been
     /// heard of at all.
     pub async fn heard(&self) -> Result<Vec<Heard>> {
+        self.heard_until(i64::MAX).await
+    }
+
+    /// The same up to an hour; the whole day that it is in counts.
+    pub async fn heard_until(&self, hour: i64) -> Result<Vec<Heard>> {
         let rows = sqlx::query(
-            "SELECT account, region, day, hours, records FROM heard ORDER BY account, region, day",
+            "SELECT account, region, day, hours, records FROM heard WHERE day <= $1
+             ORDER BY account, region, day",
         )
+        .bind(hour.div_euclid(24))
         .fetch_all(&self.pool)
         .await
         .about(WHAT)?;
@@ -224,11 +262,12 @@ fn usage(row: &AnyRow) -> Result<KeyUsage> {
 fn last_use(row: &AnyRow) -> Result<LastUse> {
     Ok(LastUse {
         key: member(column(row, 0, WHAT)?, column(row, 1, WHAT)?),
-        at: time(column(row, 2, WHAT)?),
-        principal: column(row, 3, WHAT)?,
-        operation: column(row, 4, WHAT)?,
-        account: column(row, 5, WHAT)?,
-        network: from_name(column(row, 6, WHAT)?, WHAT)?,
-        context: column(row, 7, WHAT)?,
+        outcome: from_name(column(row, 2, WHAT)?, WHAT)?,
+        at: time(column(row, 3, WHAT)?),
+        principal: column(row, 4, WHAT)?,
+        operation: column(row, 5, WHAT)?,
+        account: column(row, 6, WHAT)?,
+        network: from_name(column(row, 7, WHAT)?, WHAT)?,
+        context: column(row, 8, WHAT)?,
     })
 }

@@ -189,15 +189,15 @@ fn bind_count(query: Statement, added: &UsageCount) -> Statement {
     query.bind(count(added.count)).bind(micros(added.first)).bind(micros(added.last))
 }
 
-/// Keeps the newest successful use of each key. Of several at the same time the first that came stays.
+/// Keeps the newest use of each key with each outcome. Of several at the same time the first that came stays.
 async fn write_last_use(
     transaction: &mut Transaction<'_, Any>,
     places: &[(Place, Vec<(&Usage, UsageCount)>)],
 ) -> Result<()> {
-    let mut newest: BTreeMap<(&str, &str), (&Usage, UsageCount)> = BTreeMap::new();
+    let mut newest: BTreeMap<(&str, &str, UsageOutcome), (&Usage, UsageCount)> = BTreeMap::new();
     for ((_, key_set, region), lines) in places {
-        for &(usage, added) in lines.iter().filter(|(usage, _)| usage.outcome == UsageOutcome::Success) {
-            let known = newest.entry((key_set, region)).or_insert((usage, added));
+        for &(usage, added) in lines {
+            let known = newest.entry((key_set, region, usage.outcome)).or_insert((usage, added));
             if (known.1.last, known.0) < (added.last, usage) {
                 *known = (usage, added);
             }
@@ -206,16 +206,17 @@ async fn write_last_use(
     let newest: Vec<_> = newest.into_iter().collect();
     for chunk in newest.chunks(LINES) {
         let mut query = statement(format!(
-            "INSERT INTO last_use (key_set, region, at, principal, operation, account, network, context)
-             VALUES {} ON CONFLICT (key_set, region) DO UPDATE SET at = excluded.at,
+            "INSERT INTO last_use (key_set, region, outcome, at, principal, operation, account, network, context)
+             VALUES {} ON CONFLICT (key_set, region, outcome) DO UPDATE SET at = excluded.at,
              principal = excluded.principal, operation = excluded.operation, account = excluded.account,
              network = excluded.network, context = excluded.context WHERE excluded.at > last_use.at",
-            rows_of_placeholders(chunk.len(), 8)
+            rows_of_placeholders(chunk.len(), 9)
         ));
-        for ((key_set, region), (usage, added)) in chunk {
+        for ((key_set, region, outcome), (usage, added)) in chunk {
             query = query
                 .bind((*key_set).to_owned())
                 .bind((*region).to_owned())
+                .bind(outcome.as_str())
                 .bind(micros(added.last))
                 .bind(usage.principal.clone())
                 .bind(usage.operation.clone())
