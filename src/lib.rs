@@ -13,6 +13,7 @@ pub mod config;
 pub mod daemon;
 pub mod facts;
 pub mod findings;
+pub mod integrity;
 pub mod jurisdiction;
 pub mod metrics;
 pub mod model;

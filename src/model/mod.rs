@@ -14,6 +14,7 @@ mod fact;
 mod finding;
 mod ids;
 mod key;
+mod log_check;
 mod observed;
 mod reading;
 mod trail;
@@ -31,6 +32,7 @@ pub use key::{
     Grant, KeyMetadata, KeyRotation, KeySnapshot, LastUsage, MultiRegionRole, RelatedKeys, RotationKind,
     RotationStatus,
 };
+pub use log_check::{LogCheck, LogIssue, LogIssueKind, LogIssueNature};
 pub use observed::{Gap, Observed};
 pub use reading::{Reading, ReadingResult};
 pub use trail::{Selectors, TrailSnapshot, TrailStatus};
