@@ -127,8 +127,10 @@ fn trail(logging: bool) -> TrailSnapshot {
         organization: false,
         log_file_validation: true,
         bucket: Some("logs".to_owned()),
+        key_prefix: None,
         kms_key: None,
-        status: Observed::Known(TrailStatus { logging, latest_delivery: None, delivery_error: None }),
+        logs: None,
+        status: Observed::Known(TrailStatus::new(logging)),
         selectors: Observed::Known(Selectors { kms_writes: true, kms_reads: true, kms_excluded: false }),
     }
 }

@@ -83,7 +83,9 @@ mod tests {
             organization,
             log_file_validation: true,
             bucket: None,
+            key_prefix: None,
             kms_key: None,
+            logs: None,
             status: Observed::NotApplicable,
             selectors: Observed::NotApplicable,
         }

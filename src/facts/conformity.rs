@@ -113,9 +113,8 @@ fn documents_about_keys(world: &World) -> Vec<Facts> {
 fn documents_about_places(world: &World) -> Vec<Facts> {
     let mut stopped = running("stopped");
     stopped.status = Observed::Known(TrailStatus {
-        logging: false,
-        latest_delivery: None,
         delivery_error: Some("AccessDenied".to_owned()),
+        ..TrailStatus::new(false)
     });
     let selectors = Selectors { kms_writes: false, kms_reads: false, kms_excluded: true };
     stopped.selectors = Observed::Known(selectors);

@@ -55,11 +55,13 @@ pub(super) mod tests {
             organization: true,
             log_file_validation: true,
             bucket: Some("logs".to_owned()),
+            key_prefix: None,
             kms_key: None,
+            logs: None,
             status: Observed::Known(TrailStatus {
-                logging: true,
                 latest_delivery: Some(at("2026-03-01T11:55:00Z")),
-                delivery_error: None,
+                asked_at: Some(at("2026-03-01T12:00:00Z")),
+                ..TrailStatus::new(true)
             }),
             selectors: Observed::Known(Selectors { kms_writes: true, kms_reads: true, kms_excluded: false }),
         }

@@ -6,7 +6,7 @@ use super::digest::{Digest, ListedLog, Previous};
 use super::names::{DigestName, below_logs};
 use super::report::{LogOutcome, Report, uri};
 use super::signature::{PublicKeys, SignatureProblem};
-use crate::model::LogIssueKind as Kind;
+use crate::model::{LogIssueKind as Kind, TrailSnapshot};
 
 /// Log files of the last minutes of a time are digested in the next hour: names are listed so much further.
 const SLACK: TimeDelta = TimeDelta::hours(1);
@@ -47,6 +47,17 @@ pub enum TrailState {
     Logging(Option<DateTime<Utc>>),
     /// It was stopped at this time.
     Stopped(Option<DateTime<Utc>>),
+}
+
+impl TrailState {
+    /// What a trail says of itself.
+    pub fn of(trail: &TrailSnapshot) -> Self {
+        match trail.status.known() {
+            None => Self::Unknown,
+            Some(status) if status.logging => Self::Logging(status.latest_digest),
+            Some(status) => Self::Stopped(status.stopped),
+        }
+    }
 }
 
 /// Which part of a chain is looked at.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Observed, Region};
+use super::{LogCheck, Observed, Region};
 
 /// One trail as seen from one account-Region (a multi-Region trail shows in every Region as a shadow).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +22,19 @@ pub struct TrailSnapshot {
     pub log_file_validation: bool,
     /// The bucket that takes the log files.
     pub bucket: Option<String>,
+    /// What the keys of its objects begin with, before `AWSLogs/`.
+    #[serde(default)]
+    pub key_prefix: Option<String>,
     /// The key that encrypts log files, if any.
     pub kms_key: Option<String>,
     /// `GetTrailStatus`.
     pub status: Observed<TrailStatus>,
     /// `GetEventSelectors`.
     pub selectors: Observed<Selectors>,
+    /// Whether its log files are all there and unchanged, where that is looked at: in its home Region. It is read
+    /// apart from all else of the trail, and kept over the sweeps.
+    #[serde(default)]
+    pub logs: Option<LogCheck>,
 }
 
 /// `GetTrailStatus`.
@@ -39,6 +46,33 @@ pub struct TrailStatus {
     pub latest_delivery: Option<DateTime<Utc>>,
     /// Why the last delivery failed, if it did.
     pub delivery_error: Option<String>,
+    /// When it was asked; the age of the last delivery is as of then.
+    #[serde(default)]
+    pub asked_at: Option<DateTime<Utc>>,
+    /// Since when it logs.
+    #[serde(default)]
+    pub started: Option<DateTime<Utc>>,
+    /// When it was stopped last.
+    #[serde(default)]
+    pub stopped: Option<DateTime<Utc>>,
+    /// The last delivery of a digest file.
+    #[serde(default)]
+    pub latest_digest: Option<DateTime<Utc>>,
+}
+
+impl TrailStatus {
+    /// A status that tells no times.
+    pub fn new(logging: bool) -> Self {
+        Self {
+            logging,
+            latest_delivery: None,
+            delivery_error: None,
+            asked_at: None,
+            started: None,
+            stopped: None,
+            latest_digest: None,
+        }
+    }
 }
 
 /// What a trail's event selectors let through, reduced to what concerns KMS.
