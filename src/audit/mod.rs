@@ -4,6 +4,7 @@
 //! same batches in the same order give the same changes. Nothing is read, written or sent from here.
 
 mod judge;
+mod logs;
 mod settle;
 mod trails;
 mod usage;

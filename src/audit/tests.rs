@@ -129,7 +129,6 @@ fn trail(logging: bool) -> TrailSnapshot {
         bucket: Some("logs".to_owned()),
         key_prefix: None,
         kms_key: None,
-        logs: None,
         status: Observed::Known(TrailStatus::new(logging)),
         selectors: Observed::Known(Selectors { kms_writes: true, kms_reads: true, kms_excluded: false }),
     }

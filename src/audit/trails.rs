@@ -85,7 +85,6 @@ mod tests {
             bucket: None,
             key_prefix: None,
             kms_key: None,
-            logs: None,
             status: Observed::NotApplicable,
             selectors: Observed::NotApplicable,
         }
@@ -102,6 +101,7 @@ mod tests {
             trails: Observed::Known(vec![trail("organization", true), trail("own", false)]),
             config: Observed::NotApplicable,
             opinions: Observed::NotApplicable,
+            log_checks: std::collections::BTreeMap::new(),
             gaps: vec![gap("kms:ListGrants"), gap("cloudtrail:DescribeTrails")],
         }
     }

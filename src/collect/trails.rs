@@ -78,7 +78,6 @@ async fn read_trail(clients: &RegionClients, readings: &Readings, trail: Trail) 
         log_file_validation: trail.log_file_validation_enabled().unwrap_or(false),
         bucket: trail.s3_bucket_name().map(str::to_owned),
         key_prefix: trail.s3_key_prefix().filter(|prefix| !prefix.is_empty()).map(str::to_owned),
-        logs: None,
         kms_key: trail.kms_key_id().map(str::to_owned),
         status: observed(status),
         selectors: observed(selectors),

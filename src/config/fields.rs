@@ -202,6 +202,7 @@ pub const SECTIONS: &[Section] = &[
     ),
     section("inventory", "The sweep of keys, trails and AWS Config."),
     section("lookup", "CloudTrail look-ups."),
+    section("trails", "Whether the log files of trails are all there and unchanged."),
     section("store", "Where facts, findings and cursors are kept."),
     section("http", "Metrics, API and pages."),
     section("sns[]", "A topic that takes alerts; there can be several."),
@@ -367,6 +368,24 @@ pub const FIELDS: &[Field] = &[
         Bool,
         Is("false"),
         "Whether uses of keys (Decrypt, GenerateDataKey, …) are looked up too: at most 100 events a second.",
+    ),
+    field(
+        "trails.verify",
+        Bool,
+        Is("true"),
+        "Whether the digest and log files of trails with log file validation are verified. Needs access to their buckets.",
+    ),
+    field(
+        "trails.verify_interval_secs",
+        Int(1, YEAR),
+        Is("3600"),
+        "From the start of one verification to the start of the next, in seconds.",
+    ),
+    field(
+        "trails.verify_first_secs",
+        Int(0, YEAR),
+        Is("86400"),
+        "How far the first verification goes back, in seconds.",
     ),
     field("store.url", Text, Is("\"sqlite:keyward.db\""), "`sqlite:PATH` or `postgres://…`."),
     field(

@@ -75,6 +75,7 @@ fn the_reader_may_do_what_the_collector_calls_and_no_more() {
         "cloudtrail:DescribeTrails",
         "cloudtrail:GetEventSelectors",
         "cloudtrail:GetTrailStatus",
+        "cloudtrail:ListPublicKeys",
         "cloudtrail:LookupEvents",
         "config:DescribeConfigRules",
         "config:DescribeConfigurationRecorderStatus",
@@ -84,6 +85,8 @@ fn the_reader_may_do_what_the_collector_calls_and_no_more() {
         "kms:DescribeCustomKeyStores",
         "kms:ListAliases",
         "kms:ListKeys",
+        "s3:GetObject",
+        "s3:ListBucket",
     ]
     .into_iter()
     .chain(OF_A_KEY)
@@ -118,6 +121,13 @@ fn the_hub_has_all_of_the_reader_and_its_own_on_named_resources() {
 }
 
 #[test]
+fn log_files_are_read_in_a_named_bucket_only() {
+    let reader = allowed(&statements(READER));
+    assert_eq!(reader["s3:ListBucket"], ["arn:aws:s3:::LOG_BUCKET"]);
+    assert_eq!(reader["s3:GetObject"], ["arn:aws:s3:::LOG_BUCKET/*"]);
+}
+
+#[test]
 fn only_the_hub_with_the_external_id_may_assume_the_reader() {
     let trust = statements(TRUST);
     assert_eq!(trust.len(), 1);
@@ -135,7 +145,9 @@ fn the_readme_tells_of_every_file_action_and_placeholder() {
     for action in every_statement().iter().flat_map(|statement| texts(&statement["Action"])) {
         assert!(README.contains(&format!("`{action}`")), "{action}");
     }
-    for placeholder in ["HUB_ACCOUNT_ID", "ACCOUNT_ID", "EXTERNAL_ID", "TOPIC_REGION", "TOPIC_NAME"] {
+    for placeholder in
+        ["HUB_ACCOUNT_ID", "ACCOUNT_ID", "EXTERNAL_ID", "TOPIC_REGION", "TOPIC_NAME", "LOG_BUCKET"]
+    {
         assert!(README.contains(&format!("`{placeholder}`")), "{placeholder}");
         assert!([HUB, TRUST, KEY_STATEMENT].concat().contains(placeholder), "{placeholder}");
     }

@@ -24,7 +24,7 @@ pub use problem::{ConfigError, Problem, Severity};
 pub use reference::reference;
 pub use settings::{
     Accounts, Alerts, AuditPolicy, Config, Http, Inventory, Lookup, Regions, RulesConfig, SnsTopic,
-    StoreConfig,
+    StoreConfig, Trails,
 };
 
 use crate::jurisdiction::Atlas;

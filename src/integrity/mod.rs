@@ -17,7 +17,7 @@ mod walk;
 pub use digest::{Digest, ListedLog, MAX_DIGEST, Previous};
 pub use hash::{Inflated, Inflater, Sha256};
 pub use names::{DigestName, LogName, below_logs, list_from};
-pub use ongoing::{Checked, fold, spans_to_recheck};
+pub use ongoing::{Checked, fold, logs_after, nothing_known, spans_to_recheck};
 pub use report::{LogOutcome, Report};
 pub use signature::{PublicKeys, SignatureProblem};
 pub use walk::{Fetched, Signature, TrailState, Walk, Window};

@@ -1,6 +1,6 @@
 //! What is known of a trail's logs over many looks at them.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::report::Report;
 use crate::model::{AccountId, LogCheck, LogIssue, LogIssueNature, Region};
@@ -37,6 +37,19 @@ pub fn spans_to_recheck(
     spans
 }
 
+/// After which time log files have to be read, if everything up to the cursor was looked at: those of the digest at
+/// the cursor are read again only if something stood in the way there.
+pub fn logs_after(
+    known: Option<&LogCheck>,
+    account: &AccountId,
+    region: &Region,
+    cursor: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let mut issues = known.into_iter().flat_map(|check| &check.issues);
+    let is_open = issues.any(|issue| is_of(issue, account, region) && issue.at == cursor);
+    if is_open { cursor - TimeDelta::seconds(1) } else { cursor }
+}
+
 /// Lays one look over what is known. Gives whether all of it could be kept: if not, the same has to be looked
 /// at again.
 pub fn fold(known: Option<&LogCheck>, checked: Checked) -> (LogCheck, bool) {
@@ -63,7 +76,8 @@ pub fn fold(known: Option<&LogCheck>, checked: Checked) -> (LogCheck, bool) {
     (check, is_whole)
 }
 
-fn nothing_known(at: DateTime<Utc>) -> LogCheck {
+/// What is known before the first look.
+pub fn nothing_known(at: DateTime<Utc>) -> LogCheck {
     LogCheck { at, digests: 0, logs: 0, from: None, to: None, issues: Vec::new(), left_out: 0 }
 }
 

@@ -465,13 +465,15 @@ fn what_was_found_stays_until_it_verifies() {
         let rechecked =
             again.iter().flat_map(|(from, to)| delivery.walk_in(Window::again(*from, *to)).issues);
         let rechecked = rechecked.collect();
-        let logs_after = known.map(|_| from);
+        let logs_after = known.map(|_| logs_after(known, &account, &region, from));
         let fresh = delivery.walk_in(Window { logs_after, ..Window::new(from, hour(48)) });
         let spans = again.into_iter().chain([(from, hour(48))]).collect();
         fold(known, Checked { fresh, spans, rechecked, at: hour(48) })
     };
     let (first, whole) = look(&delivery, None, hour(0));
     assert!(whole && first.issues.len() == 1, "{first:?}");
+    let (at_cursor, _) = look(&delivery, Some(&first), hour(3));
+    assert_eq!(at_cursor.issues, first.issues, "it is the newest that was looked at before");
     let (second, _) = look(&delivery, Some(&first), hour(6));
     assert_eq!(second.issues, first.issues, "the cursor has passed it, and it is still gone");
     assert_eq!((second.digests, second.logs), (6, 11), "nothing is counted twice");

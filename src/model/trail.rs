@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{LogCheck, Observed, Region};
+use super::{Observed, Region};
 
 /// One trail as seen from one account-Region (a multi-Region trail shows in every Region as a shadow).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +31,6 @@ pub struct TrailSnapshot {
     pub status: Observed<TrailStatus>,
     /// `GetEventSelectors`.
     pub selectors: Observed<Selectors>,
-    /// Whether its log files are all there and unchanged, where that is looked at: in its home Region. It is read
-    /// apart from all else of the trail, and kept over the sweeps.
-    #[serde(default)]
-    pub logs: Option<LogCheck>,
 }
 
 /// `GetTrailStatus`.

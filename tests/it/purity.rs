@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// Each pure room, with the rooms of this program that it may name.
-const ROOMS: [(&str, &[&str]); 6] = [
+const ROOMS: [(&str, &[&str]); 7] = [
     ("src/model", &[]),
+    ("src/integrity", &["model"]),
     ("src/jurisdiction", &["model"]),
     ("src/facts", &["model", "jurisdiction", "config"]),
     ("src/rules", &["model", "facts"]),
