@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
+use tokio_util::bytes::Bytes;
 
 use crate::model::{AccountId, Region};
 
@@ -15,7 +16,8 @@ pub struct Call {
     pub partition: String,
     /// The Region that the request was signed for.
     pub region: Region,
-    /// The service as IAM prefixes it: `kms`, `cloudtrail`, `sts`, `organizations`, `account`, `sns`, `config`.
+    /// The service as IAM prefixes it: `kms`, `cloudtrail`, `sts`, `organizations`, `account`, `sns`, `config`,
+    /// `s3`, `sqs`, `events`.
     pub service: String,
     /// The operation as the API names it: `ReplicateKey`.
     pub operation: String,
@@ -25,6 +27,8 @@ pub struct Call {
     pub access_key: Option<String>,
     /// The input with the API's member names (`KeyId`), whatever the protocol.
     pub input: Value,
+    /// What comes beside the input: an object's content.
+    pub body: Bytes,
     /// Where the call comes from.
     pub source_ip: IpAddr,
     /// The caller's software.
@@ -53,6 +57,8 @@ impl Call {
     pub fn action(&self) -> String {
         let operation = match (self.service.as_str(), self.operation.as_str()) {
             ("sns", "PublishBatch") => "Publish",
+            ("s3", operation) => super::s3::permission(operation),
+            ("sqs", operation) => operation.strip_suffix("Batch").unwrap_or(operation),
             (_, operation) => operation,
         };
         format!("{}:{operation}", self.service)

@@ -128,6 +128,16 @@ impl Faults {
         found
     }
 
+    /// Whether no fault makes an error of a call.
+    pub fn spares(&self, call: &Call) -> bool {
+        let strikes = |fault: &Fault| {
+            fault.matches(call)
+                && fault.times != Some(0)
+                && !matches!(fault.effect, Effect::DelayMs(_) | Effect::Reset)
+        };
+        !self.list.iter().any(strikes)
+    }
+
     /// The error that a call gets by the first fault that matches and is an error.
     pub fn refusal(&mut self, call: &Call) -> Option<ApiError> {
         let is_error = |fault: &&mut Fault| !matches!(fault.effect, Effect::DelayMs(_) | Effect::Reset);

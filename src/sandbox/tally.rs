@@ -72,5 +72,6 @@ impl Tally {
 
 /// Whether an error code means that the call came too soon.
 fn is_throttling(code: &str) -> bool {
-    code.starts_with("Throttl") || code == "TooManyRequestsException"
+    code.starts_with("Throttl")
+        || matches!(code, "TooManyRequestsException" | "RequestThrottled" | "SlowDown")
 }

@@ -11,6 +11,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_types::SdkConfig;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_util::bytes::Bytes;
 
 use super::call::{Answer, Call, Principal};
 use super::clock::Clock;
@@ -41,6 +42,7 @@ pub(crate) fn call(region: &str, service: &str, operation: &str) -> Call {
         principal: Principal::Root,
         access_key: None,
         input: json!({}),
+        body: Bytes::new(),
         source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         user_agent: "tests".to_owned(),
         request_id: "00000000-0000-4000-8000-000000000000".to_owned(),

@@ -1,9 +1,11 @@
 //! The world: every service's state, and the one way in.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use tokio_util::bytes::Bytes;
 
 use super::call::{Answer, ApiError, Call, Principal};
 use super::clock::Clock;
@@ -13,7 +15,7 @@ use super::identity::Decision;
 use super::ids::Ids;
 use super::quotas::Quotas;
 use super::tally::Tally;
-use super::{account, cloudtrail, config, identity, kms, organizations, sns};
+use super::{account, cloudtrail, config, events, identity, kms, organizations, s3, sns, sqs};
 use crate::model::{AccountId, Region};
 
 /// The whole of the in-memory AWS.
@@ -35,6 +37,12 @@ pub struct World {
     pub organizations: organizations::State,
     /// Topics and what was published to them.
     pub sns: sns::State,
+    /// Queues and the messages in them.
+    pub sqs: sqs::State,
+    /// Buckets and the objects in them.
+    pub s3: s3::State,
+    /// EventBridge's rules.
+    pub events: events::State,
     /// AWS Config's recorders and rules.
     pub config: config::State,
     /// What is to go wrong.
@@ -88,6 +96,9 @@ impl World {
             cloudtrail: cloudtrail::State::default(),
             organizations: organizations::State::default(),
             sns: sns::State::default(),
+            sqs: sqs::State::default(),
+            s3: s3::State::default(),
+            events: events::State::default(),
             config: config::State::default(),
             faults: Faults::default(),
             quotas: Quotas::default(),
@@ -131,6 +142,7 @@ impl World {
     pub fn call(&mut self, call: &Call) -> Answer {
         let now = self.clock.now();
         self.kms.advance(now);
+        cloudtrail::deliver_due(self);
         let (answer, recorded) = match self.admit(call) {
             Err(refusal) => (Err(refusal.error), refusal.recorded),
             Ok(()) => (self.dispatch(call), true),
@@ -140,6 +152,20 @@ impl World {
             cloudtrail::record(self, call, &answer);
         }
         answer
+    }
+
+    /// How long a call may be kept waiting for something to answer: a long poll of a queue.
+    pub(super) fn patience(&self, call: &Call) -> Duration {
+        if call.service == "sqs" { sqs::patience(self, call) } else { Duration::ZERO }
+    }
+
+    /// Whether such a call would find nothing now; one that is going to fail does not wait.
+    pub(super) fn would_wait(&mut self, call: &Call) -> bool {
+        cloudtrail::deliver_due(self);
+        let admitted = self.faults.spares(call)
+            && self.geography.is_enabled(&call.account, &call.region)
+            && self.identity.decision(call) == Decision::Allowed;
+        admitted && sqs::would_wait(self, call)
     }
 
     /// Makes a call from inside the process.
@@ -158,6 +184,7 @@ impl World {
             principal: actor.principal.clone(),
             access_key: None,
             input,
+            body: Bytes::new(),
             source_ip: actor.source_ip,
             user_agent: actor.user_agent.clone(),
             request_id: self.ids.uuid(),
@@ -196,6 +223,9 @@ impl World {
             "account" => account::handle(self, call),
             "sns" => sns::handle(self, call),
             "config" => config::handle(self, call),
+            "events" => events::handle(self, call),
+            "s3" => s3::handle(self, call),
+            "sqs" => sqs::handle(self, call),
             _ => Err(unknown_operation(call)),
         }
     }
@@ -212,6 +242,8 @@ struct Refusal {
 pub(super) fn throttled(call: &Call) -> ApiError {
     let (status, code) = match call.service.as_str() {
         "sns" => (429, "Throttled"),
+        "sqs" => (403, "RequestThrottled"),
+        "s3" => (503, "SlowDown"),
         "sts" => (400, "Throttling"),
         "account" | "organizations" => (429, "TooManyRequestsException"),
         _ => (400, "ThrottlingException"),
@@ -223,6 +255,7 @@ pub(super) fn throttled(call: &Call) -> ApiError {
 pub(super) fn unknown_operation(call: &Call) -> ApiError {
     let code = match call.service.as_str() {
         "sts" | "sns" => "InvalidAction",
+        "s3" => "NotImplemented",
         _ => "UnknownOperationException",
     };
     ApiError::client(code, format!("the sandbox does not know {}:{}", call.service, call.operation))
@@ -232,6 +265,7 @@ pub(super) fn unknown_operation(call: &Call) -> ApiError {
 pub(super) fn invalid_token(service: &str) -> ApiError {
     let (status, code) = match service {
         "sts" | "sns" => (403, "InvalidClientTokenId"),
+        "s3" => (403, "InvalidAccessKeyId"),
         _ => (400, "UnrecognizedClientException"),
     };
     let message = "The security token included in the request is invalid.".to_owned();

@@ -2,6 +2,7 @@
 
 mod caller;
 mod history;
+mod logs;
 mod lookup;
 mod parameters;
 mod record;
@@ -12,6 +13,7 @@ mod tests;
 mod trails;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -21,6 +23,8 @@ use super::ids::Ids;
 use crate::model::{AccountId, Region};
 use history::History;
 use trails::Trail;
+
+pub use logs::{Logs, PublicKeys, deliver_due, deliver_now, digest_now};
 
 /// Every account's trails and event history.
 #[derive(Debug)]
@@ -34,6 +38,29 @@ pub struct State {
     /// How many records an account's history in one Region holds at most; the oldest give way.
     /// None at all are written if it is zero.
     pub most_records: usize,
+    /// How trails deliver to their buckets.
+    pub logs: Logs,
+    /// What digests are signed with.
+    pub keys: PublicKeys,
+    /// Records that the trails have not seen yet.
+    written: Vec<Written>,
+}
+
+/// A record that was just written.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    /// Whose history it is in.
+    pub(super) account: AccountId,
+    /// Of which Region.
+    pub(super) region: Region,
+    /// When it happened, to the second.
+    pub(super) time: DateTime<Utc>,
+    /// Whether it only reads.
+    pub(super) read_only: bool,
+    /// The record as JSON text.
+    pub(super) record: Arc<str>,
+    id: Arc<str>,
+    source: Arc<str>,
 }
 
 /// How records reach the event history. On AWS it takes about five minutes on average, sometimes hours.
@@ -61,6 +88,9 @@ impl Default for State {
             ids: Ids::new("cloudtrail"),
             delivery: Delivery::default(),
             most_records: 200_000,
+            logs: Logs::default(),
+            keys: PublicKeys::default(),
+            written: Vec::new(),
         }
     }
 }
@@ -89,6 +119,9 @@ impl State {
         if call.operation == "LookupEvents" {
             return lookup::lookup_events(self, call, now);
         }
+        if call.operation == "ListPublicKeys" {
+            return self.keys.list(call, now);
+        }
         let mut desk = trails::Desk { state: self, call, now, membership };
         match call.operation.as_str() {
             "CreateTrail" => desk.create_trail(),
@@ -113,7 +146,9 @@ pub fn handle(world: &mut World, call: &Call) -> Answer {
     let events = world.kms.take_events();
     world.cloudtrail.take_service_events(events);
     let (now, membership) = (world.now(), world.membership(&call.account));
-    world.cloudtrail.answer(call, now, membership.as_ref())
+    let answer = world.cloudtrail.answer(call, now, membership.as_ref());
+    logs::refresh(world);
+    answer
 }
 
 /// Leaves the records of a call.
@@ -124,4 +159,5 @@ pub fn record(world: &mut World, call: &Call, answer: &Answer) {
     let session = call.access_key.as_ref().and_then(|key| world.identity.session(key));
     let began = session.map_or(now, |session| session.created);
     world.cloudtrail.record_call(call, answer, &trace, (now, began));
+    logs::distribute(world);
 }

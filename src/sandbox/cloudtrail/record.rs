@@ -6,10 +6,10 @@ use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::State;
 use super::caller::Caller;
 use super::history::Entry;
 use super::parameters::{camel, is_read_only, request, response};
+use super::{State, Written};
 use crate::model::{AccountId, Region};
 use crate::sandbox::call::{Answer, Call, is_denial};
 use crate::sandbox::kms::{Companion, ServiceEvent, Trace};
@@ -46,9 +46,7 @@ impl State {
         trace: &Trace,
         (now, began): (DateTime<Utc>, DateTime<Utc>),
     ) {
-        // Publishing is a data event, which no event history has.
-        let is_data_event = call.service == "sns" && call.operation.starts_with("Publish");
-        if is_data_event || self.most_records == 0 {
+        if is_data_event(call) || self.most_records == 0 {
             return;
         }
         let caller = Caller::of(call, began);
@@ -170,12 +168,34 @@ impl State {
         let second = (chance("twice") < delivery.duplicates)
             .then(|| Entry { visible: visible("second"), ..entry.clone() });
         let most = self.most_records;
+        if self.ships() {
+            self.written.push(Written {
+                account: account.clone(),
+                region: region.clone(),
+                time: entry.time,
+                read_only: entry.read_only,
+                record: Arc::clone(&entry.record),
+                id: Arc::clone(&entry.id),
+                source: Arc::clone(&entry.source),
+            });
+        }
         let history = self.histories.entry((account.clone(), region.clone())).or_default();
         history.add(first, most);
         if let Some(second) = second {
             history.add(second, most);
         }
     }
+}
+
+/// Publishing, messages and objects are data events, which no event history has.
+fn is_data_event(call: &Call) -> bool {
+    let data: &[&str] = match call.service.as_str() {
+        "sns" => &["Publish"],
+        "sqs" => &["SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"],
+        "s3" => &["PutObject", "GetObject", "HeadObject", "DeleteObject", "HeadBucket", "ListObjects"],
+        _ => &[],
+    };
+    data.iter().any(|name| call.operation.starts_with(name))
 }
 
 fn content<'a>(call: &'a Call, answer: &Answer, trace: &Trace) -> Content<'a> {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::Written;
 use super::trails::Desk;
 use crate::sandbox::call::{Answer, ApiError};
 
@@ -21,6 +22,63 @@ impl Selectors {
     pub(super) fn are_custom(&self) -> bool {
         !matches!(self, Self::Default)
     }
+
+    /// Whether the trail logs an event.
+    pub(super) fn admit(&self, written: &Written) -> bool {
+        match self {
+            Self::Default => true,
+            Self::Basic(list) => list.iter().any(|selector| admits(selector, written)),
+            Self::Advanced(list) => {
+                let record: Value = serde_json::from_str(&written.record).unwrap_or_default();
+                list.iter().any(|selector| selects(selector, &record))
+            }
+        }
+    }
+}
+
+/// Whether a basic selector takes an event.
+fn admits(selector: &Value, written: &Written) -> bool {
+    let member = |name: &str| selector.get(name);
+    let kind = member("ReadWriteType").and_then(Value::as_str);
+    let excluded = member("ExcludeManagementEventSources").and_then(Value::as_array).into_iter().flatten();
+    let wanted = match kind {
+        Some("ReadOnly") => written.read_only,
+        Some("WriteOnly") => !written.read_only,
+        _ => true,
+    };
+    wanted
+        && member("IncludeManagementEvents").and_then(Value::as_bool).unwrap_or(true)
+        && excluded.into_iter().all(|source| source.as_str() != Some(&*written.source))
+}
+
+/// Whether an advanced selector takes a record: all of its fields do.
+fn selects(selector: &Value, record: &Value) -> bool {
+    let fields = selector.get("FieldSelectors").and_then(Value::as_array).into_iter().flatten();
+    fields.into_iter().all(|field| {
+        let name = field.get("Field").and_then(Value::as_str).unwrap_or_default();
+        let value = name.split('.').try_fold(record, |value, part| value.get(part));
+        let text = match value {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Bool(flag)) => flag.to_string(),
+            _ => String::new(),
+        };
+        let any = |operator: &str, holds: fn(&str, &str) -> bool| {
+            let values = field.get(operator).and_then(Value::as_array);
+            values.map(|values| values.iter().filter_map(Value::as_str).any(|value| holds(&text, value)))
+        };
+        let equals = |text: &str, value: &str| text == value;
+        let starts = |text: &str, value: &str| text.starts_with(value);
+        let ends = |text: &str, value: &str| text.ends_with(value);
+        [
+            ("Equals", "NotEquals", equals as fn(&str, &str) -> bool),
+            ("StartsWith", "NotStartsWith", starts),
+            ("EndsWith", "NotEndsWith", ends),
+        ]
+        .into_iter()
+        .all(|(positive, negative, holds)| {
+            any(positive, holds) != Some(false) && any(negative, holds) != Some(true)
+        })
+    })
 }
 
 pub(super) fn get_event_selectors(desk: &Desk<'_>) -> Answer {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use serde_json::{Map, Value, json};
 
-use super::trails::Desk;
+use super::trails::{Desk, Trail};
 use crate::sandbox::call::{Answer, ApiError};
 use crate::sandbox::kms::epoch;
 
@@ -52,7 +52,31 @@ pub(super) fn get_trail_status(desk: &Desk<'_>) -> Result<Value, ApiError> {
     };
     tell("StartLoggingTime", trail.started);
     tell("StopLoggingTime", trail.stopped);
-    let end = if trail.logging { Some(desk.now) } else { trail.stopped };
+    let latest = &trail.shipping.latest;
+    if trail.shipping.real {
+        tell("LatestDeliveryTime", latest.delivery);
+        tell("LatestDigestDeliveryTime", latest.digest);
+        tell("LatestNotificationTime", latest.notification);
+        for (name, error) in
+            [("LatestDeliveryError", latest.error), ("LatestNotificationError", latest.notification_error)]
+        {
+            if let Some(error) = error {
+                status.insert(name.to_owned(), json!(error));
+            }
+        }
+    } else {
+        pretend(trail, desk.now, tell);
+    }
+    status.insert("IsLogging".to_owned(), json!(trail.logging));
+    if let Some(error) = &trail.delivery_error {
+        status.insert("LatestDeliveryError".to_owned(), json!(error));
+    }
+    Ok(Value::Object(status))
+}
+
+/// What a trail whose bucket is elsewhere says: that everything was delivered in time.
+fn pretend(trail: &Trail, now: DateTime<Utc>, mut tell: impl FnMut(&str, Option<DateTime<Utc>>)) {
+    let end = if trail.logging { Some(now) } else { trail.stopped };
     let latest = |minutes: i64| {
         let at = last_delivery(end?, minutes)?;
         trail.started.filter(|started| *started <= at).map(|_| at)
@@ -63,11 +87,6 @@ pub(super) fn get_trail_status(desk: &Desk<'_>) -> Result<Value, ApiError> {
     if trail.validation {
         tell("LatestDigestDeliveryTime", latest(60));
     }
-    status.insert("IsLogging".to_owned(), json!(trail.logging));
-    if let Some(error) = &trail.delivery_error {
-        status.insert("LatestDeliveryError".to_owned(), json!(error));
-    }
-    Ok(Value::Object(status))
 }
 
 /// The last delivery before a time, if one is made every so many minutes.

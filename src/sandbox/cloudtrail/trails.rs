@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use super::logs::Shipping;
 use super::selectors::Selectors;
 use super::{Membership, State};
 use crate::model::{AccountId, Region};
@@ -26,6 +27,25 @@ pub(super) struct Trail {
     pub(super) started: Option<DateTime<Utc>>,
     pub(super) stopped: Option<DateTime<Utc>>,
     pub(super) delivery_error: Option<String>,
+    pub(super) shipping: Shipping,
+}
+
+impl Trail {
+    fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn bucket(&self) -> &str {
+        self.setting("S3BucketName").unwrap_or_default()
+    }
+
+    pub(super) fn prefix(&self) -> Option<&str> {
+        self.setting("S3KeyPrefix")
+    }
+
+    pub(super) fn topic(&self) -> Option<&str> {
+        self.setting("SnsTopicARN")
+    }
 }
 
 /// What a trail covers.
@@ -95,6 +115,7 @@ impl Desk<'_> {
             started: None,
             stopped: None,
             delivery_error: None,
+            shipping: Shipping::default(),
         };
         self.apply(&mut trail)?;
         let answer = changed(&trail);

@@ -62,6 +62,14 @@ pub const CLASSIFICATION_TAG: &str = "data-class";
 pub const TOPIC: &str = "arn:aws:sns:eu-central-1:111122223333:keyward-alerts.fifo";
 /// A second one, of the standard kind.
 pub const STANDARD_TOPIC: &str = "arn:aws:sns:eu-central-1:111122223333:keyward-alerts";
+/// The bucket that the organization's trail delivers to, in the management account.
+pub const LOG_BUCKET: &str = "keyward-demo-logs-111122223333";
+/// The queue that hears of what is put into it, by ARN.
+pub const LOG_QUEUE: &str = "arn:aws:sqs:eu-central-1:111122223333:keyward-logs";
+/// The same queue by its URL.
+pub const LOG_QUEUE_URL: &str = "https://sqs.eu-central-1.amazonaws.com/111122223333/keyward-logs";
+/// Where that queue's messages go that were received five times.
+pub const LOG_LETTERS: &str = "arn:aws:sqs:eu-central-1:111122223333:keyward-logs-dead-letters";
 /// The trail of the payments account alone, beside the organization's.
 pub const PAYMENTS_TRAIL: &str = "payments-audit";
 
@@ -162,6 +170,7 @@ pub fn demo(clock: Clock) -> Result<World, EstateError> {
     let mut world = World::new(clock);
     services::build(&mut world)?;
     keys::build(&mut world)?;
+    services::build_archive(&mut world)?;
     world.tally.clear();
     Ok(world)
 }

@@ -9,7 +9,8 @@ use super::super::identity::{Permissions, Role};
 use super::super::organizations::Organization;
 use super::super::{Actor, World};
 use super::{
-    ACCOUNTS, EXTERNAL_ID, EstateError, MANAGEMENT, PAYMENTS, PAYMENTS_TRAIL, ROLE, account, region,
+    ACCOUNTS, EXTERNAL_ID, EstateError, LOG_BUCKET, LOG_LETTERS, LOG_QUEUE, MANAGEMENT, PAYMENTS,
+    PAYMENTS_TRAIL, ROLE, account, region,
 };
 use crate::model::{AccountId, IdError};
 use crate::sandbox::call::Principal;
@@ -114,7 +115,7 @@ fn build_topics(world: &mut World) -> Result<(), EstateError> {
 /// The organization's trail, which records everything everywhere, and one of the payments account's own.
 fn build_trails(world: &mut World) -> Result<(), EstateError> {
     let organization = json!({
-        "Name": "organization", "S3BucketName": "acme-organization-trail", "IsMultiRegionTrail": true,
+        "Name": "organization", "S3BucketName": LOG_BUCKET, "IsMultiRegionTrail": true,
         "IsOrganizationTrail": true, "EnableLogFileValidation": true, "IncludeGlobalServiceEvents": true,
         "KmsKeyId": "arn:aws:kms:eu-central-1:111122223333:alias/trail-logs",
     });
@@ -127,6 +128,36 @@ fn build_trails(world: &mut World) -> Result<(), EstateError> {
         act_in_the_past(world, of, "eu-central-1", "cloudtrail:CreateTrail", input)?;
         act_in_the_past(world, of, "eu-central-1", "cloudtrail:StartLogging", name)?;
     }
+    Ok(())
+}
+
+/// The bucket for the organization's log files, and the queue that hears of them. Until now everything was
+/// delivered, and taken away.
+pub(super) fn build_archive(world: &mut World) -> Result<(), EstateError> {
+    let queue = |name: &str, attributes: Value| json!({ "QueueName": name, "Attributes": attributes });
+    let redrive = json!({ "deadLetterTargetArn": LOG_LETTERS, "maxReceiveCount": 5 }).to_string();
+    let constraint = json!({ "LocationConstraint": "eu-central-1" });
+    let configuration = json!({ "QueueConfiguration": {
+        "Id": "keyward", "Queue": LOG_QUEUE, "Event": "s3:ObjectCreated:*",
+        "Filter": { "S3Key": { "FilterRule": { "Name": "prefix", "Value": "AWSLogs/" } } },
+    }});
+    for (call, input) in [
+        (
+            "sqs:CreateQueue",
+            queue("keyward-logs-dead-letters", json!({ "MessageRetentionPeriod": "1209600" })),
+        ),
+        (
+            "sqs:CreateQueue",
+            queue("keyward-logs", json!({ "VisibilityTimeout": "60", "RedrivePolicy": redrive })),
+        ),
+        ("s3:CreateBucket", json!({ "Bucket": LOG_BUCKET, "Document": constraint })),
+        ("s3:PutBucketNotificationConfiguration", json!({ "Bucket": LOG_BUCKET, "Document": configuration })),
+    ] {
+        act_in_the_past(world, MANAGEMENT, "eu-central-1", call, input)?;
+    }
+    let now = world.now();
+    world.cloudtrail.settle(&account(MANAGEMENT)?, now);
+    world.s3.kept = Some(TimeDelta::hours(12));
     Ok(())
 }
 

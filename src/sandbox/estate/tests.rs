@@ -194,6 +194,25 @@ fn the_trails_record_kms_and_a_first_look_up_finds_nothing_of_the_building() {
 }
 
 #[test]
+fn the_organization_s_log_files_come_and_are_announced() {
+    let mut world = world();
+    assert!(world.s3.keys(LOG_BUCKET).is_empty());
+    assert_eq!(world.sqs.url_of(LOG_QUEUE).as_deref(), Some(LOG_QUEUE_URL));
+    let input = json!({ "QueueUrl": LOG_QUEUE_URL });
+    let nothing = audit(&mut world, MANAGEMENT, "eu-central-1", "sqs:ReceiveMessage", input.clone()).unwrap();
+    assert_eq!(nothing, json!({}), "the test event of then is long gone");
+    audit(&mut world, PAYMENTS, "eu-west-1", "kms:ListKeys", json!({})).unwrap();
+    world.clock.advance(chrono::TimeDelta::minutes(5));
+    let received = audit(&mut world, MANAGEMENT, "eu-central-1", "sqs:ReceiveMessage", input).unwrap();
+    let notice: Value = serde_json::from_str(received["Messages"][0]["Body"].as_str().unwrap()).unwrap();
+    let keys = world.s3.keys(LOG_BUCKET);
+    assert_eq!(notice["Records"][0]["s3"]["object"]["key"], json!(keys[0]));
+    let folder = "AWSLogs/o-demo123456/222233334444/CloudTrail/eu-west-1/2026/11/23/";
+    assert!(keys.len() == 1 && keys[0].starts_with(folder), "{keys:?}");
+    assert_eq!(crate::sandbox::cloudtrail::digest_now(&mut world).len(), 1);
+}
+
+#[test]
 fn the_audit_can_read_everything_else_everywhere() {
     let mut world = world();
     world.quotas.enabled = false;

@@ -165,7 +165,7 @@ impl State {
 /// The error of a caller who may not, as the call's service writes it.
 pub fn denied(call: &Call, decision: Decision, resource: Option<&str>) -> ApiError {
     let (status, code) = match call.service.as_str() {
-        "sts" => (403, "AccessDenied"),
+        "sts" | "s3" => (403, "AccessDenied"),
         "sns" => (403, "AuthorizationError"),
         "account" => (403, "AccessDeniedException"),
         _ => (400, "AccessDeniedException"),

@@ -1,6 +1,7 @@
-//! Amazon SNS: topics, and a record of everything that was published.
+//! Amazon SNS: topics, the queues that are subscribed to them, and a record of everything that was published.
 
 mod publish;
+mod subscriptions;
 mod topics;
 mod validate;
 
@@ -13,6 +14,9 @@ use super::World;
 use super::call::{Answer, Call};
 use super::world::unknown_operation;
 use crate::model::{AccountId, Region};
+use subscriptions::Subscription;
+
+pub use publish::deliver;
 
 /// How many publications are kept; the oldest go first.
 const KEPT: usize = 100_000;
@@ -69,11 +73,7 @@ impl Published {
     /// The message as JSON, with its texts for e-mail and SMS, and `document`: what the subscribers without
     /// a text of their own get, if that is JSON.
     pub fn to_json(&self) -> Value {
-        let by_protocol: Value = if self.structured {
-            serde_json::from_str(&self.message).unwrap_or_default()
-        } else {
-            Value::Null
-        };
+        let by_protocol = self.by_protocol();
         let text_for = |protocol: &str| by_protocol.get(protocol).and_then(Value::as_str);
         let plain = text_for("default").unwrap_or(&self.message);
         let document: Value = serde_json::from_str(plain).unwrap_or_default();
@@ -84,12 +84,25 @@ impl Published {
             "document": document, "texts": { "email": text_for("email"), "sms": text_for("sms") },
         })
     }
+
+    /// The texts for the protocols, if the message has them.
+    fn by_protocol(&self) -> Value {
+        if self.structured { serde_json::from_str(&self.message).unwrap_or_default() } else { Value::Null }
+    }
+
+    /// What a subscriber of a protocol gets.
+    fn text_for(&self, protocol: &str) -> String {
+        let by_protocol = self.by_protocol();
+        let text = by_protocol.get(protocol).or_else(|| by_protocol.get("default")).and_then(Value::as_str);
+        text.unwrap_or(&self.message).to_owned()
+    }
 }
 
 /// Every account's topics, and what was published.
 #[derive(Debug, Default)]
 pub struct State {
     topics: BTreeMap<String, Topic>,
+    subscriptions: Vec<Subscription>,
     published: VecDeque<Published>,
     suppressed: u64,
 }
@@ -110,6 +123,11 @@ impl State {
         self.published.iter().map(Published::to_json).collect()
     }
 
+    /// Whether there is a standard topic of an ARN.
+    pub fn is_standard(&self, arn: &str) -> bool {
+        self.topics.get(arn).is_some_and(|topic| !topic.is_fifo())
+    }
+
     fn keep(&mut self, published: Published) {
         if self.published.len() == KEPT {
             self.published.pop_front();
@@ -128,10 +146,14 @@ pub fn handle(world: &mut World, call: &Call) -> Answer {
     match call.operation.as_str() {
         "CreateTopic" => topics::create(world, call),
         "GetTopicAttributes" => topics::get_attributes(world, call),
+        "ListSubscriptionsByTopic" => subscriptions::list(world, call),
         "ListTopics" => topics::list(world, call),
         "Publish" => publish::publish(world, call),
         "PublishBatch" => publish::publish_batch(world, call),
+        "SetSubscriptionAttributes" => subscriptions::set_attribute(world, call),
         "SetTopicAttributes" => topics::set_attribute(world, call),
+        "Subscribe" => subscriptions::subscribe(world, call),
+        "Unsubscribe" => subscriptions::unsubscribe(world, call),
         _ => Err(unknown_operation(call)),
     }
 }

@@ -1,6 +1,6 @@
 //! `Publish` and `PublishBatch`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::super::call::{Answer, ApiError, Call};
 use super::super::ids::hex_of;
 use super::topics::{self, invalid, is_fifo};
 use super::validate::Message;
-use super::{Accepted, Published, Topic};
+use super::{Accepted, Published, Topic, subscriptions};
 
 /// How long a FIFO topic remembers a deduplication id, in minutes.
 const DEDUPLICATION_MINUTES: i64 = 5;
@@ -27,7 +27,7 @@ pub(super) fn publish(world: &mut World, call: &Call) -> Answer {
         arn.ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?,
     )?;
     let message = Message::read(&call.input)?;
-    let accepted = deliver(world, &arn, message)?;
+    let accepted = accept(world, &arn, message)?;
     Ok(to_json(&arn, &accepted))
 }
 
@@ -46,7 +46,7 @@ pub(super) fn publish_batch(world: &mut World, call: &Call) -> Answer {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for (entry, message) in entries.iter().zip(messages) {
         let id = entry.get("Id").cloned().unwrap_or_default();
-        match message.and_then(|message| deliver(world, &arn, message)) {
+        match message.and_then(|message| accept(world, &arn, message)) {
             Ok(accepted) => {
                 let mut row = to_json(&arn, &accepted);
                 if let Some(row) = row.as_object_mut() {
@@ -93,7 +93,22 @@ fn check_batch(entries: &[Value]) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn deliver(world: &mut World, arn: &str, message: Message) -> Result<Accepted, ApiError> {
+/// Publishes a message as an AWS service does. Whether there is such a standard topic, and it takes it.
+pub fn deliver(world: &mut World, topic: &str, subject: Option<&str>, text: String) -> bool {
+    let message = Message {
+        size: text.len(),
+        text,
+        subject: subject.map(str::to_owned),
+        structured: false,
+        group: None,
+        dedup_id: None,
+        attributes: BTreeMap::new(),
+        sent_attributes: Value::Null,
+    };
+    accept(world, topic, message).is_ok()
+}
+
+fn accept(world: &mut World, arn: &str, message: Message) -> Result<Accepted, ApiError> {
     let Some(topic) = world.sns.topics.get(arn) else { return Err(invalid("TopicArn")) };
     message.check_for(topic)?;
     check_key(world, topic)?;
@@ -113,7 +128,7 @@ fn deliver(world: &mut World, arn: &str, message: Message) -> Result<Accepted, A
         topic.recent.insert(key, accepted.clone());
     }
     let (account, region) = (topic.account.clone(), topic.region.clone());
-    world.sns.keep(Published {
+    let published = Published {
         at: now,
         topic: arn.to_owned(),
         account,
@@ -125,7 +140,9 @@ fn deliver(world: &mut World, arn: &str, message: Message) -> Result<Accepted, A
         attributes: message.attributes,
         message: message.text,
         structured: message.structured,
-    });
+    };
+    subscriptions::fan_out(world, &published, &message.sent_attributes);
+    world.sns.keep(published);
     Ok(accepted)
 }
 

@@ -268,3 +268,52 @@ async fn an_encrypted_topic_stops_with_its_key() {
     kms.schedule_key_deletion().key_id(key.key_id()).send().await.unwrap();
     assert_eq!(code(publish().await), "KMSInvalidState");
 }
+
+#[tokio::test]
+async fn subscribed_queues_get_what_is_published_wrapped_or_raw() {
+    let stage = stage().await;
+    let config = sdk(&stage.sandbox, "eu-central-1", root(&account()));
+    let sqs = aws_sdk_sqs::Client::new(&config);
+    let subscribe = async |name: &str, raw: bool| {
+        sqs.create_queue().queue_name(name).send().await.unwrap();
+        let endpoint = format!("arn:aws:sqs:eu-central-1:111122223333:{name}");
+        let request = stage.sns.subscribe().topic_arn(&stage.standard).protocol("sqs").endpoint(endpoint);
+        let request = if raw { request.attributes("RawMessageDelivery", "true") } else { request };
+        request.send().await.unwrap().subscription_arn.unwrap()
+    };
+    let (wrapped, raw) = (subscribe("wrapped", false).await, subscribe("raw", true).await);
+    assert_eq!(subscribe("wrapped", false).await, wrapped, "once only");
+    let listed = stage.sns.list_subscriptions_by_topic().topic_arn(&stage.standard).send().await.unwrap();
+    let listed: Vec<_> = listed.subscriptions().iter().filter_map(|known| known.subscription_arn()).collect();
+    assert_eq!(listed, [&wrapped, &raw]);
+    let publish = stage.sns.publish().topic_arn(&stage.standard).message("{\"a\":\"ü\"}").subject("hello");
+    let id =
+        publish.message_attributes("level", attribute("String", "high")).send().await.unwrap().message_id;
+    let receive = async |name: &str| {
+        let url = format!("https://sqs.eu-central-1.amazonaws.com/111122223333/{name}");
+        let request = sqs.receive_message().queue_url(url).message_attribute_names("All");
+        request.send().await.unwrap().messages.unwrap_or_default().pop()
+    };
+    let envelope: Value = serde_json::from_str(receive("wrapped").await.unwrap().body().unwrap()).unwrap();
+    assert_eq!((&envelope["Type"], &envelope["MessageId"]), (&json!("Notification"), &json!(id)));
+    assert_eq!((&envelope["Message"], &envelope["Subject"]), (&json!("{\"a\":\"ü\"}"), &json!("hello")));
+    assert_eq!((&envelope["TopicArn"], &envelope["SignatureVersion"]), (&json!(stage.standard), &json!("1")));
+    assert_eq!(envelope["Timestamp"], "2026-11-23T12:00:00.000Z");
+    assert_eq!(envelope["MessageAttributes"], json!({ "level": { "Type": "String", "Value": "high" } }));
+    for member in ["Signature", "SigningCertURL", "UnsubscribeURL"] {
+        assert!(envelope[member].is_string(), "{member}");
+    }
+    let plain = receive("raw").await.unwrap();
+    assert_eq!(plain.body(), Some("{\"a\":\"ü\"}"));
+    assert_eq!(plain.message_attributes().unwrap()["level"].string_value(), Some("high"));
+
+    stage.sns.unsubscribe().subscription_arn(raw).send().await.unwrap();
+    let message = json!({ "default": "for all", "sqs": "for queues" }).to_string();
+    let publish = stage.sns.publish().topic_arn(&stage.standard).message(message).message_structure("json");
+    publish.send().await.unwrap();
+    assert!(receive("raw").await.is_none());
+    let envelope: Value = serde_json::from_str(receive("wrapped").await.unwrap().body().unwrap()).unwrap();
+    assert_eq!(envelope["Message"], "for queues");
+    let nowhere = stage.sns.subscribe().topic_arn(&stage.standard).protocol("sqs").endpoint("arn:aws:sqs:x");
+    assert_eq!(code(nowhere.send().await), "InvalidParameter");
+}

@@ -8,7 +8,7 @@ use super::super::World;
 use super::super::call::{Answer, ApiError, Call};
 use super::super::identity::{self, Decision};
 use super::super::paging;
-use super::Topic;
+use super::{Topic, subscriptions};
 
 /// AWS's page of `ListTopics`.
 const PAGE: usize = 100;
@@ -173,8 +173,11 @@ pub(super) fn get_attributes(world: &mut World, call: &Call) -> Answer {
     let topic = world.sns.topics.get(&arn).ok_or_else(not_found)?;
     let mut attributes = topic.attributes.clone();
     attributes.insert("Owner".to_owned(), topic.account.to_string());
-    for counter in ["SubscriptionsConfirmed", "SubscriptionsDeleted", "SubscriptionsPending"] {
-        attributes.insert(counter.to_owned(), "0".to_owned());
+    let subscribed = subscriptions::of_topic(world, &arn).count();
+    for (counter, count) in
+        [("SubscriptionsConfirmed", subscribed), ("SubscriptionsDeleted", 0), ("SubscriptionsPending", 0)]
+    {
+        attributes.insert(counter.to_owned(), count.to_string());
     }
     attributes.entry("DisplayName".to_owned()).or_default();
     attributes.insert("TopicArn".to_owned(), arn);

@@ -17,6 +17,8 @@ pub(super) struct Message {
     pub(super) group: Option<String>,
     pub(super) dedup_id: Option<String>,
     pub(super) attributes: BTreeMap<String, Value>,
+    /// The attributes as they were sent.
+    pub(super) sent_attributes: Value,
     pub(super) size: usize,
 }
 
@@ -46,6 +48,7 @@ impl Message {
             group: text("MessageGroupId"),
             dedup_id: text("MessageDeduplicationId"),
             attributes,
+            sent_attributes: input.get("MessageAttributes").cloned().unwrap_or_default(),
         })
     }
 

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::super::call::{ApiError, Call};
+use super::super::sqs;
 use super::request::Protocol;
 use super::xml;
 
@@ -27,7 +28,12 @@ pub(super) fn output(protocol: Protocol, call: &Call, output: Value) -> Response
         Protocol::Json => {
             respond(StatusCode::OK, "application/x-amz-json-1.1", without_nulls(output).to_string(), id)
         }
-        Protocol::Rest => respond(StatusCode::OK, "application/json", without_nulls(output).to_string(), id),
+        Protocol::Json10 => {
+            respond(StatusCode::OK, "application/x-amz-json-1.0", without_nulls(output).to_string(), id)
+        }
+        Protocol::Rest | Protocol::S3 => {
+            respond(StatusCode::OK, "application/json", without_nulls(output).to_string(), id)
+        }
     }
 }
 
@@ -43,11 +49,15 @@ pub(super) fn error(protocol: Protocol, error: &ApiError, request_id: &str) -> R
         Protocol::Json => {
             respond(status, "application/x-amz-json-1.1", error.to_json().to_string(), request_id)
         }
+        Protocol::Json10 => return json10_error(status, error, request_id),
+        Protocol::S3 => {
+            respond(status, "application/xml", xml::s3_error(code, message, request_id), request_id)
+        }
         Protocol::Rest => {
             respond(status, "application/json", json!({ "message": message }).to_string(), request_id)
         }
     };
-    if protocol != Protocol::Query
+    if !matches!(protocol, Protocol::Query | Protocol::S3)
         && let Ok(code) = HeaderValue::from_str(code)
     {
         response.headers_mut().insert("x-amzn-errortype", code);
@@ -55,7 +65,24 @@ pub(super) fn error(protocol: Protocol, error: &ApiError, request_id: &str) -> R
     response
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: String, request_id: &str) -> Response {
+/// An error of SQS, whose code the older query protocol spells otherwise.
+fn json10_error(status: StatusCode, error: &ApiError, request_id: &str) -> Response {
+    let (shape, query_code) = sqs::codes(&error.code);
+    let body = json!({ "__type": format!("com.amazonaws.sqs#{shape}"), "message": error.message });
+    let mut response = respond(status, "application/x-amz-json-1.0", body.to_string(), request_id);
+    let fault = if status.is_client_error() { "Sender" } else { "Receiver" };
+    if let Ok(code) = HeaderValue::from_str(&format!("{query_code};{fault}")) {
+        response.headers_mut().insert("x-amzn-query-error", code);
+    }
+    response
+}
+
+pub(super) fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+    request_id: &str,
+) -> Response {
     let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
     if let Ok(id) = HeaderValue::from_str(request_id) {
         response.headers_mut().insert("x-amzn-requestid", id);

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::cloudtrail;
 use super::super::faults::Fault;
 use super::{Shared, lock};
 
@@ -46,6 +47,26 @@ pub(super) async fn set_faults(State(world): State<Shared>, body: String) -> Res
         }
         Err(error) => (StatusCode::BAD_REQUEST, format!("not a list of faults: {error}\n")).into_response(),
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    #[serde(default)]
+    digests: bool,
+}
+
+/// `POST /_sandbox/deliver`: the trails deliver their log files now, with `{"digests": true}` the digests of
+/// them too. `{log_files, digests}`: their keys.
+pub(super) async fn deliver(State(world): State<Shared>, body: String) -> Response {
+    let wanted = if body.trim().is_empty() { Ok(Wanted::default()) } else { serde_json::from_str(&body) };
+    let Ok(Wanted { digests }) = wanted else {
+        return (StatusCode::BAD_REQUEST, "expected {\"digests\": true} or nothing\n").into_response();
+    };
+    let mut world = lock(&world);
+    let log_files = cloudtrail::deliver_now(&mut world);
+    let digests = if digests { cloudtrail::digest_now(&mut world) } else { Vec::new() };
+    Json(json!({ "log_files": log_files, "digests": digests })).into_response()
 }
 
 #[derive(Debug, Deserialize)]

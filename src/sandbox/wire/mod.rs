@@ -1,16 +1,20 @@
 //! The sandbox's server: one port that speaks every protocol the SDKs use.
 //!
-//! KMS, CloudTrail, Config and Organizations come as awsJson1.1 (`X-Amz-Target`), STS and SNS as AWS query
-//! (a form, answered in XML), Account Management as rest-json. Account, Region and service are taken from
+//! KMS, CloudTrail, Config and Organizations come as awsJson1.1 (`X-Amz-Target`), SQS as awsJson1.0, STS and
+//! SNS as AWS query (a form, answered in XML), Account Management as rest-json, S3 as rest-xml. Account, Region and service are taken from
 //! the SigV4 credential scope; **the signature itself is not verified**, hence loopback only.
 //!
-//! `/_sandbox/…` is the sandbox's own: `health`, `calls`, `sns`, `faults`, `clock`.
+//! `/_sandbox/…` is the sandbox's own: `health`, `calls`, `sns`, `faults`, `deliver`, `clock`.
 
 mod answer;
+mod chunked;
 mod control;
 mod form;
 mod line;
 mod request;
+mod s3_answer;
+mod s3_request;
+mod tree;
 mod xml;
 
 use std::io;
@@ -26,16 +30,21 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::World;
-use super::call::Call;
+use super::call::{Answer, Call};
 use super::geography::partition_of;
 use line::{Door, Peer};
-use request::Incoming;
+use request::{Incoming, Protocol};
 
 /// The largest request taken, in bytes: SNS's 1 MiB, percent-encoded.
 const LARGEST_BODY: usize = 4 << 20;
+/// The largest object taken, in bytes, with what its encoding adds.
+const LARGEST_OBJECT: usize = 512 << 20;
+/// How often a long poll looks whether the sandbox's clock was moved.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a shutdown waits for calls in progress.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -85,6 +94,7 @@ impl Sandbox {
     /// Stops it: no new connections, and calls in progress have two seconds.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
+        lock(&self.world).sqs.stop_waiting();
         if let Some(mut task) = self.task.take()
             && tokio::time::timeout(PATIENCE, &mut task).await.is_err()
         {
@@ -96,6 +106,7 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.stop.cancel();
+        lock(&self.world).sqs.stop_waiting();
     }
 }
 
@@ -121,6 +132,7 @@ fn router(world: Shared) -> Router {
         .route("/_sandbox/calls", get(control::calls))
         .route("/_sandbox/sns", get(control::sns))
         .route("/_sandbox/faults", get(control::faults).post(control::set_faults))
+        .route("/_sandbox/deliver", post(control::deliver))
         .route("/_sandbox/clock", post(control::move_clock))
         .fallback(serve)
         .with_state(world)
@@ -132,10 +144,11 @@ async fn serve(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+    let largest = if request::is_s3(&head) { LARGEST_OBJECT } else { LARGEST_BODY };
+    let Ok(body) = to_bytes(body, largest).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
-    let (protocol, incoming) = request::read(&head, &body);
+    let (protocol, incoming) = request::read(&head, body);
     let request_id = lock(&world).ids.uuid();
     let user_agent = request::header(&head, "user-agent").unwrap_or_default().to_owned();
     let call =
@@ -150,10 +163,32 @@ async fn serve(
         peer.cut();
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
-    let answer = lock(&world).call(&call);
-    match answer {
-        Ok(output) => answer::output(protocol, &call, output),
-        Err(error) => answer::error(protocol, &error, &request_id),
+    let (answer, body) = answer_in_time(&world, &call).await;
+    match (protocol, answer) {
+        (Protocol::S3, Ok(output)) => s3_answer::output(&call, &output, body),
+        (Protocol::S3, Err(error)) => s3_answer::error(&lock(&world), &call, &error),
+        (_, Ok(output)) => answer::output(protocol, &call, output),
+        (_, Err(error)) => answer::error(protocol, &error, &request_id),
+    }
+}
+
+/// Answers a call, and gives the content that comes beside the answer; a long poll first waits for a message.
+async fn answer_in_time(world: &Mutex<World>, call: &Call) -> (Answer, Bytes) {
+    let deadline = tokio::time::Instant::now() + lock(world).patience(call);
+    loop {
+        let mut arrivals = {
+            let mut world = lock(world);
+            if tokio::time::Instant::now() >= deadline || !world.would_wait(call) {
+                let answer = world.call(call);
+                return (answer, world.s3.take_body());
+            }
+            world.sqs.arrivals()
+        };
+        let next_look = deadline.min(tokio::time::Instant::now() + LOOK_EVERY);
+        tokio::select! {
+            _ = arrivals.changed() => {}
+            () = tokio::time::sleep_until(next_look) => {}
+        }
     }
 }
 
@@ -165,7 +200,7 @@ fn admit(
     user_agent: String,
     request_id: String,
 ) -> Result<Call, super::call::ApiError> {
-    let Incoming { access_key, token, region, service, operation, input } = incoming;
+    let Incoming { access_key, token, region, service, operation, input, body } = incoming;
     let world = lock(world);
     let (account, principal) = world
         .identity
@@ -180,6 +215,7 @@ fn admit(
         principal,
         access_key: Some(access_key),
         input,
+        body,
         source_ip: peer.ip(),
         user_agent,
         request_id,

@@ -2,11 +2,12 @@
 
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
+use tokio_util::bytes::Bytes;
 
 use super::super::call::ApiError;
 use super::super::identity::AuthError;
 use super::super::world::invalid_token;
-use super::form;
+use super::{form, s3_request};
 use crate::model::Region;
 
 /// How a request and its answer are written.
@@ -18,6 +19,10 @@ pub(super) enum Protocol {
     Query,
     /// rest-json.
     Rest,
+    /// awsJson1.0, with the codes of the older query protocol in a header.
+    Json10,
+    /// rest-xml as S3 writes it, path style.
+    S3,
 }
 
 /// A request as it came.
@@ -29,11 +34,14 @@ pub(super) struct Incoming {
     pub(super) service: String,
     pub(super) operation: String,
     pub(super) input: Value,
+    pub(super) body: Bytes,
 }
 
 /// The target prefixes of the services that speak awsJson1.1, without what may stand before the last dot.
 const TARGETS: &[(&str, &str)] = &[
+    ("AWSEvents", "events"),
     ("AWSOrganizationsV20161128", "organizations"),
+    ("AmazonSQS", "sqs"),
     ("CloudTrail_20131101", "cloudtrail"),
     ("StarlingDoveService", "config"),
     ("TrentService", "kms"),
@@ -45,14 +53,23 @@ pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
 }
 
 /// Reads a request: its protocol, and what it asks or the error to answer.
-pub(super) fn read(head: &Parts, body: &[u8]) -> (Protocol, Result<Incoming, ApiError>) {
+pub(super) fn read(head: &Parts, body: Bytes) -> (Protocol, Result<Incoming, ApiError>) {
     if let Some(target) = header(head, "x-amz-target") {
-        return (Protocol::Json, read_json(head, target, body));
+        let protocol = if target.starts_with("AmazonSQS.") { Protocol::Json10 } else { Protocol::Json };
+        return (protocol, read_json(head, target, &body));
+    }
+    if is_s3(head) {
+        return (Protocol::S3, s3_request::read(head, body));
     }
     if head.uri.path() == "/listRegions" {
-        return (Protocol::Rest, read_rest(head, body));
+        return (Protocol::Rest, read_rest(head, &body));
     }
-    (Protocol::Query, read_query(head, body))
+    (Protocol::Query, read_query(head, &body))
+}
+
+/// Whether a request is signed for S3.
+pub(super) fn is_s3(head: &Parts) -> bool {
+    scope(head).is_ok_and(|scope| scope.service == "s3")
 }
 
 /// Who signed, for which Region and service.
@@ -88,10 +105,11 @@ fn scope(head: &Parts) -> Result<Scope, ApiError> {
     })
 }
 
-fn incoming(head: &Parts, operation: &str, input: Value) -> Result<Incoming, ApiError> {
+pub(super) fn incoming(head: &Parts, operation: &str, input: Value) -> Result<Incoming, ApiError> {
     let Scope { access_key, region, service } = scope(head)?;
     let token = header(head, "x-amz-security-token").map(str::to_owned);
-    Ok(Incoming { access_key, token, region, service, operation: operation.to_owned(), input })
+    let operation = operation.to_owned();
+    Ok(Incoming { access_key, token, region, service, operation, input, body: Bytes::new() })
 }
 
 fn read_json(head: &Parts, target: &str, body: &[u8]) -> Result<Incoming, ApiError> {
@@ -139,10 +157,10 @@ pub(super) fn refused(service: &str, error: AuthError) -> ApiError {
     match error {
         AuthError::Unknown => invalid_token(service),
         AuthError::Expired => {
-            let (status, code) = if matches!(service, "sts" | "sns") {
-                (403, "ExpiredToken")
-            } else {
-                (400, "ExpiredTokenException")
+            let (status, code) = match service {
+                "sts" | "sns" => (403, "ExpiredToken"),
+                "s3" => (400, "ExpiredToken"),
+                _ => (400, "ExpiredTokenException"),
             };
             let message = "The security token included in the request is expired";
             ApiError { status, code: code.to_owned(), message: message.to_owned() }

@@ -135,6 +135,25 @@ async fn faults_and_the_clock_are_set_over_http() {
 }
 
 #[tokio::test]
+async fn log_files_are_delivered_over_http() {
+    let mut world = world();
+    let (region, now) = ("eu-central-1".parse().unwrap(), world.now());
+    world.s3.put_bucket(&account(), &region, "logs", now);
+    let trail = json!({ "Name": "main", "S3BucketName": "logs", "EnableLogFileValidation": true });
+    for call in ["cloudtrail:CreateTrail", "cloudtrail:StartLogging", "kms:ListKeys"] {
+        crate::sandbox::testing::ask(&mut world, call, trail.clone()).unwrap();
+    }
+    let sandbox = start(world).await;
+    let (_, delivered) = http(sandbox.addr(), "POST", "/_sandbox/deliver", r#"{"digests":true}"#).await;
+    let delivered: Value = serde_json::from_str(&delivered).unwrap();
+    let count = |member: &str| delivered[member].as_array().unwrap().len();
+    assert_eq!((count("log_files"), count("digests")), (1, 1));
+    let (_, nothing) = http(sandbox.addr(), "POST", "/_sandbox/deliver", "").await;
+    assert_eq!(nothing, r#"{"digests":[],"log_files":[]}"#);
+    assert_eq!(http(sandbox.addr(), "POST", "/_sandbox/deliver", "{\"digest\":1}").await.0, 400);
+}
+
+#[tokio::test]
 async fn what_is_no_request_gets_one_clear_error() {
     let sandbox = start(world()).await;
     let (status, text) = http(sandbox.addr(), "POST", "/", "hello").await;

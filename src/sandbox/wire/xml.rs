@@ -25,6 +25,36 @@ pub(super) fn error(namespace: &str, code: &str, message: &str, by_sender: bool,
     )
 }
 
+/// An error of S3, which has a form of its own.
+pub(super) fn s3_error(code: &str, message: &str, request_id: &str) -> String {
+    let (code, message, id) = (escape(code), escape(message), escape(request_id));
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{id}</RequestId><HostId>sandbox</HostId></Error>"
+    )
+}
+
+/// A document of S3: lists stand without an element of their own around them.
+pub(super) fn s3_document(root: &str, content: &Value) -> String {
+    let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
+    write_flat(&mut xml, root, " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"", content);
+    xml
+}
+
+fn write_flat(xml: &mut String, name: &str, attributes: &str, value: &Value) {
+    let content = match value {
+        Value::Null => return,
+        Value::Array(items) => return items.iter().for_each(|item| write_flat(xml, name, attributes, item)),
+        Value::Object(members) => {
+            let mut content = String::new();
+            members.iter().for_each(|(name, member)| write_flat(&mut content, name, "", member));
+            content
+        }
+        Value::String(text) => escape(text.as_str()).into_owned(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    };
+    xml.extend(["<", name, attributes, ">", &content, "</", name, ">"]);
+}
+
 fn write_members(xml: &mut String, structure: &Value) {
     for (name, value) in structure.as_object().into_iter().flatten() {
         write_element(xml, name, value);

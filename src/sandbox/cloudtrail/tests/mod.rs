@@ -1,5 +1,6 @@
 //! What the sandbox's CloudTrail does, as AWS documents it.
 
+mod logs;
 mod lookups;
 mod records;
 mod trails;
