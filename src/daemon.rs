@@ -105,7 +105,8 @@ pub async fn run(
     let outbox = Outbox::new(store.clone(), SnsPublisher::new(deps.sdk), OutboxSettings::default());
     work.start("the outbox", ok(publish(outbox, Arc::clone(&metrics), shutdown.clone())));
     work.start("the inventory", ok(rounds.clone().inventory(targets_in, swept_in)));
-    work.start("the sampling of last use", ok(rounds.clone().last_usage(targets.clone(), swept)));
+    work.start("the sampling of last use", ok(rounds.clone().last_usage(targets.clone(), swept.clone())));
+    work.start("the verification of logs", ok(rounds.clone().verify_logs(targets.clone(), swept)));
     work.start("the look-ups", ok(rounds.lookups(targets)));
     let history = TimeDelta::days(i64::from(config.store.retention_days));
     let retention = Retention { history, events: EVENT_MEMORY, usage: history };

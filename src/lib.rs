@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod facts;
 pub mod findings;
 pub mod harvest;
+pub mod integrity;
 pub mod jurisdiction;
 pub mod ledger;
 pub mod metrics;

@@ -6,6 +6,7 @@
 mod correlate;
 mod events;
 mod judge;
+mod logs;
 mod settle;
 mod trails;
 mod usage;

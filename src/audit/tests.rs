@@ -127,8 +127,9 @@ fn trail(logging: bool) -> TrailSnapshot {
         organization: false,
         log_file_validation: true,
         bucket: Some("logs".to_owned()),
+        key_prefix: None,
         kms_key: None,
-        status: Observed::Known(TrailStatus { logging, latest_delivery: None, delivery_error: None }),
+        status: Observed::Known(TrailStatus::new(logging)),
         selectors: Observed::Known(Selectors { kms_writes: true, kms_reads: true, kms_excluded: false }),
     }
 }
@@ -335,7 +336,9 @@ fn without_any_rule_of_a_kind_nothing_of_that_kind_stands() {
         place.trails = Observed::Known(vec![trail(false)]);
     }));
     assert!(open_rules(&auditor).contains(&"trail-halted"));
-    let (_, changes) = auditor.replace_standards(standards(&["trail-halted"]), minutes(1));
+    let of_trails = ["digest-chain-broken", "log-delivery-late", "log-file-altered", "log-file-missing"];
+    let of_trails = [&of_trails[..], &["log-validation-off", "trail-halted"]].concat();
+    let (_, changes) = auditor.replace_standards(standards(&of_trails), minutes(1));
     assert_eq!(steps(&changes, "trail-halted"), [Transition::Resolved]);
     assert!(changes.verdicts.iter().any(|judged| judged.subject.id == TRAIL && judged.verdicts.is_empty()));
 }

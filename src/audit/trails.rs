@@ -83,6 +83,7 @@ mod tests {
             organization,
             log_file_validation: true,
             bucket: None,
+            key_prefix: None,
             kms_key: None,
             status: Observed::NotApplicable,
             selectors: Observed::NotApplicable,
@@ -100,6 +101,7 @@ mod tests {
             trails: Observed::Known(vec![trail("organization", true), trail("own", false)]),
             config: Observed::NotApplicable,
             opinions: Observed::NotApplicable,
+            log_checks: std::collections::BTreeMap::new(),
             gaps: vec![gap("kms:ListGrants"), gap("cloudtrail:DescribeTrails")],
         }
     }

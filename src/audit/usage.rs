@@ -37,8 +37,9 @@ impl Auditor {
         }
     }
 
-    /// A sweep does not ask when a key was last used: what is known of it stays.
+    /// A sweep asks neither when a key was last used nor whether log files are whole: what is known of that stays.
     pub fn carry_last_usage(&self, batch: &mut Batch) {
+        self.carry_log_checks(batch);
         for snapshot in &mut batch.snapshots {
             let Snapshot::Key(key) = snapshot else { continue };
             if key.last_usage == Observed::NotApplicable

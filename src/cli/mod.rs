@@ -3,6 +3,7 @@
 pub mod config;
 #[cfg(feature = "sandbox")]
 mod demo;
+mod evidence;
 mod pages;
 mod replay;
 mod report;
@@ -76,6 +77,9 @@ enum Command {
     Replay(replay::Args),
     /// Write a report for auditors
     Report(report::Args),
+    /// Prove that the record is whole
+    #[command(subcommand)]
+    Evidence(evidence::Command),
     /// List, check, test and explain rules
     #[command(subcommand)]
     Rules(rules::Command),
@@ -104,6 +108,7 @@ fn run_command(command: Command) -> anyhow::Result<Exit> {
         Command::Scan(args) => in_runtime(scan::run(args)),
         Command::Replay(args) => in_runtime(replay::run(args)),
         Command::Report(args) => in_runtime(report::run(args)),
+        Command::Evidence(command) => in_runtime(evidence::run(command)),
         Command::Rules(command) => rules::run(&command, &mut stdout()),
         Command::Config(command) => config::run(&command, &mut stdout()),
     }

@@ -71,6 +71,11 @@ pub(crate) const LOOKUP_EVENTS: Api = Api::new("cloudtrail:LookupEvents", Quota:
 pub(crate) const DESCRIBE_TRAILS: Api = Api::new("cloudtrail:DescribeTrails", Quota::Shared(10));
 pub(crate) const GET_TRAIL_STATUS: Api = Api::new("cloudtrail:GetTrailStatus", Quota::Shared(10));
 pub(crate) const GET_EVENT_SELECTORS: Api = Api::new("cloudtrail:GetEventSelectors", Quota::Shared(10));
+pub(crate) const LIST_PUBLIC_KEYS: Api = Api::new("cloudtrail:ListPublicKeys", Quota::Shared(10));
+
+// S3 takes thousands a second a prefix: these are not paced.
+pub(crate) const LIST_BUCKET: Api = Api::new("s3:ListBucket", Quota::Shared(5500));
+pub(crate) const GET_OBJECT: Api = Api::new("s3:GetObject", Quota::Shared(5500)).absent(&["NoSuchKey"]);
 
 // AWS Config publishes no quotas for these; ten a second is conservative.
 pub(crate) const DESCRIBE_RECORDERS: Api =
@@ -91,12 +96,11 @@ pub(crate) const LIST_ACCOUNTS: Api = Api::new("organizations:ListAccounts", Quo
 pub(crate) const LIST_PARENTS: Api = Api::new("organizations:ListParents", Quota::Shared(10));
 pub(crate) const LIST_REGIONS: Api = Api::new("account:ListRegions", Quota::Shared(10));
 
-// Of queues and buckets. Neither has a quota that one consumer could meet.
+// Of queues: none has a quota that one consumer could meet.
 pub(crate) const RECEIVE_MESSAGE: Api = Api::new("sqs:ReceiveMessage", Quota::Shared(3000));
 pub(crate) const DELETE_MESSAGE: Api = Api::new("sqs:DeleteMessage", Quota::Shared(3000));
 pub(crate) const CHANGE_VISIBILITY: Api = Api::new("sqs:ChangeMessageVisibility", Quota::Shared(3000));
 pub(crate) const GET_QUEUE_ATTRIBUTES: Api = Api::new("sqs:GetQueueAttributes", Quota::Shared(3000));
-pub(crate) const GET_OBJECT: Api = Api::new("s3:GetObject", Quota::Shared(5500));
 
 #[cfg(test)]
 mod tests {

@@ -134,6 +134,11 @@ impl Clients {
         self.new_paces = |_| Paces::unlimited();
     }
 
+    /// The Region of the environment.
+    pub(crate) fn base_region(&self) -> Option<Region> {
+        self.base.region()?.as_ref().parse().ok()
+    }
+
     pub(crate) fn counts(&self) -> &Arc<RequestCounts> {
         &self.counts
     }
@@ -240,6 +245,23 @@ impl Clients {
             config: aws_sdk_config::Client::from_conf(config.interceptor(self.counter()).build()),
             paces,
         }
+    }
+
+    /// S3 in a Region, with the credentials of an account. The bucket may be another account's.
+    pub(crate) fn s3(&self, account: &AccountId, region: &Region) -> Result<aws_sdk_s3::Client, Failure> {
+        // It is refused where there are no credentials of that account.
+        self.region(account, region)?;
+        let config = aws_sdk_s3::config::Builder::from(&self.base)
+            .region(aws_config::Region::new(region.to_string()))
+            // An endpoint of its own has no names for buckets.
+            .force_path_style(self.base.endpoint_url().is_some())
+            .retry_partition(retry_partition(account, "s3", region.as_str()))
+            .interceptor(self.counter());
+        let config = match self.role_of(account) {
+            Some(credentials) => config.credentials_provider(credentials),
+            None => config,
+        };
+        Ok(aws_sdk_s3::Client::from_conf(config.build()))
     }
 
     fn counter(&self) -> CountRequests {

@@ -10,6 +10,7 @@ mod api;
 mod clients;
 mod config_service;
 mod count;
+mod digests;
 mod http;
 mod inventory;
 mod lookup;
@@ -40,6 +41,7 @@ use tokio::sync::{Semaphore, mpsc};
 pub use self::accounts::{AuditedAccount, Caller};
 use self::clients::Clients;
 pub use self::clients::{SESSION_NAME, USER_AGENT_MARK, sdk_config, sdk_config_for};
+pub use self::digests::{Chain, LogReader, LogSource, Watch, due, public_keys_in};
 use self::inventory::Inventory;
 pub use self::lookup::{LookupReport, LookupRequest, MUTATIONS};
 pub use self::progress::{Progress, Unwatched};
@@ -49,7 +51,7 @@ pub use self::targets::{Discovery, Target};
 use crate::clock;
 use crate::config::Config;
 use crate::model::{
-    Batch, KeyArn, LastUsage, Observed, Reading, Region, Snapshot, SourceKind, TrailSnapshot,
+    AccountId, Batch, KeyArn, LastUsage, Observed, Reading, Region, Snapshot, SourceKind, TrailSnapshot,
 };
 
 /// Keys that are read at the same time over all sweeps.
@@ -61,6 +63,9 @@ pub enum CollectError {
     /// `sts:GetCallerIdentity` failed, which needs no permission.
     #[error("AWS does not say who Keyward is ({0}); check its credentials, its Region and its way to STS")]
     NoCaller(String),
+    /// The role could not be assumed in an account.
+    #[error("no role could be assumed in the account {0} ({1}); check `accounts.role` and its trust policy")]
+    NoRole(AccountId, String),
 }
 
 /// Reads AWS as the configuration says.
@@ -124,6 +129,25 @@ impl Collector {
     pub async fn discover(&self) -> Result<Discovery, CollectError> {
         let found = targets::discover(&self.clients, &self.config, &self.regions).await;
         found.map_err(|failure| CollectError::NoCaller(failure.detail))
+    }
+
+    /// Finds out who Keyward is, for what is read with its own credentials only.
+    pub async fn identify(&self) -> Result<Caller, CollectError> {
+        let found = accounts::caller(&self.clients, &Readings::default()).await;
+        let caller = found.map_err(|failure| CollectError::NoCaller(failure.detail))?;
+        self.clients.set_own(&caller.account);
+        Ok(caller)
+    }
+
+    /// Assumes the configured role in an account.
+    pub async fn assume(&self, account: &AccountId, partition: &str) -> Result<(), CollectError> {
+        let assumed = self.clients.assume(account, partition).await;
+        assumed.map_err(|failure| CollectError::NoRole(account.clone(), failure.detail))
+    }
+
+    /// The Region of the environment.
+    pub fn region(&self) -> Option<Region> {
+        self.clients.base_region()
     }
 
     /// Reads everything of a Region of an account.

@@ -11,6 +11,7 @@ use super::clients::RegionClients;
 use super::inventory::time;
 use super::outcome::{Failure, observed};
 use super::readings::Readings;
+use crate::clock;
 use crate::model::{Selectors, TrailSnapshot, TrailStatus};
 
 /// KMS as CloudTrail names it.
@@ -76,6 +77,7 @@ async fn read_trail(clients: &RegionClients, readings: &Readings, trail: Trail) 
         organization: trail.is_organization_trail().unwrap_or(false),
         log_file_validation: trail.log_file_validation_enabled().unwrap_or(false),
         bucket: trail.s3_bucket_name().map(str::to_owned),
+        key_prefix: trail.s3_key_prefix().filter(|prefix| !prefix.is_empty()).map(str::to_owned),
         kms_key: trail.kms_key_id().map(str::to_owned),
         status: observed(status),
         selectors: observed(selectors),
@@ -91,6 +93,10 @@ async fn status(clients: &RegionClients, readings: &Readings, arn: &str) -> Resu
         logging: logging
             .ok_or_else(|| clients.unusable(readings, GET_TRAIL_STATUS, "the answer has no `IsLogging`"))?,
         latest_delivery: status.latest_delivery_time().and_then(time),
+        asked_at: Some(clock::now()),
+        started: status.start_logging_time().and_then(time),
+        stopped: status.stop_logging_time().and_then(time),
+        latest_digest: status.latest_digest_delivery_time().and_then(time),
         delivery_error: status.latest_delivery_error().filter(|error| !error.is_empty()).map(str::to_owned),
     })
 }

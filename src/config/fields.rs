@@ -209,6 +209,7 @@ pub const SECTIONS: &[Section] = &[
         "An SQS queue that announces CloudTrail's log files, or carries CloudTrail's events through EventBridge; there can be \
          several. What it is to be fed with is in [events.md](events.md).",
     ),
+    section("trails", "Whether the log files of trails are all there and unchanged."),
     section("store", "Where facts, findings and cursors are kept."),
     section("http", "Metrics, API and pages."),
     section("sns[]", "A topic that takes alerts; there can be several."),
@@ -402,6 +403,24 @@ pub const FIELDS: &[Field] = &[
         Is("120"),
         "For how long a message is hidden from other instances once it was received, in seconds; extended while it is being \
          worked on.",
+    ),
+    field(
+        "trails.verify",
+        Bool,
+        Is("true"),
+        "Whether the digest and log files of trails with log file validation are verified. Needs access to their buckets.",
+    ),
+    field(
+        "trails.verify_interval_secs",
+        Int(1, YEAR),
+        Is("3600"),
+        "From the start of one verification to the start of the next, in seconds.",
+    ),
+    field(
+        "trails.verify_first_secs",
+        Int(0, YEAR),
+        Is("86400"),
+        "How far the first verification goes back, in seconds.",
     ),
     field("store.url", Text, Is("\"sqlite:keyward.db\""), "`sqlite:PATH` or `postgres://…`."),
     field(

@@ -87,6 +87,7 @@ fn the_reader_may_do_what_the_collector_calls_and_no_more() {
         "cloudtrail:DescribeTrails",
         "cloudtrail:GetEventSelectors",
         "cloudtrail:GetTrailStatus",
+        "cloudtrail:ListPublicKeys",
         "cloudtrail:LookupEvents",
         "config:DescribeConfigRules",
         "config:DescribeConfigurationRecorderStatus",
@@ -96,6 +97,8 @@ fn the_reader_may_do_what_the_collector_calls_and_no_more() {
         "kms:DescribeCustomKeyStores",
         "kms:ListAliases",
         "kms:ListKeys",
+        "s3:GetObject",
+        "s3:ListBucket",
     ]
     .into_iter()
     .chain(OF_A_KEY)
@@ -155,6 +158,13 @@ fn the_queue_is_read_with_its_own_policy_on_named_resources() {
 }
 
 #[test]
+fn log_files_are_read_in_a_named_bucket_only() {
+    let reader = allowed(&statements(READER));
+    assert_eq!(reader["s3:ListBucket"], ["arn:aws:s3:::LOG_BUCKET"]);
+    assert_eq!(reader["s3:GetObject"], ["arn:aws:s3:::LOG_BUCKET/*"]);
+}
+
+#[test]
 fn only_the_hub_with_the_external_id_may_assume_the_reader() {
     let trust = statements(TRUST);
     assert_eq!(trust.len(), 1);
@@ -182,6 +192,7 @@ fn the_readme_tells_of_every_file_action_and_placeholder() {
         "EXTERNAL_ID",
         "TOPIC_REGION",
         "TOPIC_NAME",
+        "LOG_BUCKET",
         "QUEUE_REGION",
         "QUEUE_ACCOUNT_ID",
         "QUEUE_NAME",
@@ -191,6 +202,6 @@ fn the_readme_tells_of_every_file_action_and_placeholder() {
         "TRAIL_KEY_ID",
     ] {
         assert!(README.contains(&format!("`{placeholder}`")), "{placeholder}");
-        assert!([HUB, TRUST, QUEUE, KEY_STATEMENT].concat().contains(placeholder), "{placeholder}");
+        assert!([HUB, READER, TRUST, QUEUE, KEY_STATEMENT].concat().contains(placeholder), "{placeholder}");
     }
 }

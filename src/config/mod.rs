@@ -26,7 +26,7 @@ pub use queue_url::QueueUrl;
 pub use reference::reference;
 pub use settings::{
     Accounts, Alerts, AuditPolicy, Config, Http, Inventory, Lookup, Queue, Regions, RulesConfig, SnsTopic,
-    StoreConfig,
+    StoreConfig, Trails,
 };
 
 use crate::jurisdiction::Atlas;

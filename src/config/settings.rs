@@ -26,6 +26,8 @@ pub struct Config {
     pub lookup: Lookup,
     /// Queues that announce log files or carry events.
     pub queue: Vec<Queue>,
+    /// Whether the log files of trails are whole.
+    pub trails: Trails,
     /// Where facts, findings and cursors are kept.
     pub store: StoreConfig,
     /// Metrics, API and pages.
@@ -171,6 +173,24 @@ fn default_in_flight() -> usize {
 
 fn default_visibility() -> u32 {
     120
+}
+
+/// Whether the log files of trails are whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trails {
+    /// Whether the digest and log files of trails are verified.
+    pub verify: bool,
+    /// From the start of one verification to the start of the next, in seconds.
+    pub verify_interval_secs: u64,
+    /// How far the first verification goes back, in seconds.
+    pub verify_first_secs: u64,
+}
+
+impl Default for Trails {
+    fn default() -> Self {
+        Self { verify: true, verify_interval_secs: 3600, verify_first_secs: 86_400 }
+    }
 }
 
 /// Where facts, findings and cursors are kept.

@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn stopped() -> TrailSnapshot {
-        let status = TrailStatus { logging: false, latest_delivery: None, delivery_error: None };
+        let status = TrailStatus::new(false);
         changed(|trail| trail.status = Observed::Known(status.clone()))
     }
 

@@ -289,6 +289,37 @@ pub const CATALOGUE: &[FactSpec] = &[
     fact(Trail, "trail.kms_reads", Bool, "It records uses of keys."),
     fact(Trail, "trail.kms_excluded", Bool, "It leaves out KMS by name."),
     fact(Trail, "trail.delivery_error", Text, "Why its last delivery failed."),
+    fact(
+        Trail,
+        "trail.delivery_age_secs",
+        Int,
+        "How old its last delivery was when the trail was asked, in seconds; missing before the first one.",
+    ),
+    fact(
+        Trail,
+        "trail.logs.checked",
+        Bool,
+        "Its log files are verified by Keyward; missing where they are not (yet).",
+    ),
+    fact(Trail, "trail.logs.checked_at", Time, "When they were looked at last."),
+    fact(Trail, "trail.logs.verified", Int, "How many log files were verified."),
+    fact(Trail, "trail.logs.verified_to", Time, "The end of the newest digest file that was verified."),
+    fact(Trail, "trail.logs.missing", Texts, "Log files that a signed digest file lists and that are gone."),
+    fact(Trail, "trail.logs.altered", Texts, "Log files that are not what a signed digest file says."),
+    fact(Trail, "trail.logs.unread", Texts, "Digest and log files that could not be read."),
+    fact(Trail, "trail.digest_chain.verified", Int, "How many digest files were verified."),
+    fact(
+        Trail,
+        "trail.digest_chain.broken",
+        Texts,
+        "Digest files that are gone, altered, forged or moved, and how.",
+    ),
+    fact(
+        Trail,
+        "trail.digest_chain.uncovered",
+        Texts,
+        "Times for which no digest file vouches, since the trail was stopped or for no known reason.",
+    ),
     // ---- account_region: a Region of an account ---------------------------------------------------
     fact(AccountRegion, "account_region.account", Text, "The account."),
     fact(

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::catalogue::{CATALOGUE, FactType, find};
 use super::fixtures::{DEFAULT_POLICY, World, at, gap, key, key_set, key_with, region_of};
-use super::trail::tests::running;
+use super::trail::tests::{check as log_check, running};
 use super::{Estate, account_region, event, key as key_facts, key_set as key_set_facts, trail};
 use crate::model::{
-    ConfigPosture, EventRecord, Fact, Facts, Gap, Grant, KeyMetadata, KeyRotation, KeySnapshot, Observed,
-    ReadingResult, RotationKind, Selectors, SubjectKind, TrailStatus,
+    ConfigPosture, EventRecord, Fact, Facts, Gap, Grant, KeyMetadata, KeyRotation, KeySnapshot, LogIssueKind,
+    Observed, ReadingResult, RotationKind, Selectors, SubjectKind, TrailStatus,
 };
 
 const SINGLE: &str = "arn:aws:kms:eu-central-1:111122223333:key/single";
@@ -113,9 +113,8 @@ fn documents_about_keys(world: &World) -> Vec<Facts> {
 fn documents_about_places(world: &World) -> Vec<Facts> {
     let mut stopped = running("stopped");
     stopped.status = Observed::Known(TrailStatus {
-        logging: false,
-        latest_delivery: None,
         delivery_error: Some("AccessDenied".to_owned()),
+        ..TrailStatus::new(false)
     });
     let selectors = Selectors { kms_writes: false, kms_reads: false, kms_excluded: true };
     stopped.selectors = Observed::Known(selectors);
@@ -123,6 +122,11 @@ fn documents_about_places(world: &World) -> Vec<Facts> {
     unreadable.status = gap("cloudtrail:GetTrailStatus");
     unreadable.selectors = gap("cloudtrail:GetEventSelectors");
     let mut full = region_of("eu-central-1");
+    let found = [LogIssueKind::LogMissing, LogIssueKind::LogAltered, LogIssueKind::DigestMissing]
+        .into_iter()
+        .chain([LogIssueKind::ChainGap, LogIssueKind::Unread]);
+    let found: Vec<_> = found.map(|kind| (kind, "s3://b/k", "s3:GetObject denied")).collect();
+    full.log_checks = BTreeMap::from([(running("all").arn, log_check(&found))]);
     full.trails = Observed::Known(vec![running("all"), stopped.clone()]);
     full.gaps = vec![Gap { api: "kms:ListAliases".to_owned(), result: ReadingResult::Denied }];
     full.config = Observed::Known(ConfigPosture {

@@ -108,6 +108,7 @@ pub(crate) fn region_of(region: &str) -> AccountRegionSnapshot {
         trails: Observed::Known(Vec::new()),
         config: Observed::NotApplicable,
         opinions: Observed::NotApplicable,
+        log_checks: BTreeMap::new(),
         gaps: Vec::new(),
     }
 }

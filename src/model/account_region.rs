@@ -1,9 +1,11 @@
 //! What a reading of one Region of one account tells, beside its keys.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Gap, Observed, Region, TrailSnapshot};
+use super::{AccountId, Gap, LogCheck, Observed, Region, TrailSnapshot};
 
 /// One Region of one account as it was read at one time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,10 @@ pub struct AccountRegionSnapshot {
     pub config: Observed<ConfigPosture>,
     /// What AWS Config's own KMS rules say, shown beside our verdicts.
     pub opinions: Observed<Vec<ConfigOpinion>>,
+    /// Whether the log files of the trails that are managed here are all there and unchanged, by the trails' ARNs.
+    /// They are verified apart from the sweeps, and what was found is kept over them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub log_checks: BTreeMap<String, LogCheck>,
     /// Every call that did not succeed in this sweep of the Region, sorted.
     pub gaps: Vec<Gap>,
 }

@@ -16,6 +16,7 @@ mod finding;
 mod ids;
 mod key;
 pub mod kms;
+mod log_check;
 mod observed;
 mod reading;
 mod trail;
@@ -35,6 +36,7 @@ pub use key::{
     Grant, KeyMetadata, KeyRotation, KeySnapshot, LastUsage, MultiRegionRole, RelatedKeys, RotationKind,
     RotationStatus,
 };
+pub use log_check::{LogCheck, LogIssue, LogIssueKind, LogIssueNature};
 pub use observed::{Gap, Observed};
 pub use reading::{Reading, ReadingResult};
 pub use trail::{Selectors, TrailSnapshot, TrailStatus};

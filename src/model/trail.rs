@@ -22,6 +22,9 @@ pub struct TrailSnapshot {
     pub log_file_validation: bool,
     /// The bucket that takes the log files.
     pub bucket: Option<String>,
+    /// What the keys of its objects begin with, before `AWSLogs/`.
+    #[serde(default)]
+    pub key_prefix: Option<String>,
     /// The key that encrypts log files, if any.
     pub kms_key: Option<String>,
     /// `GetTrailStatus`.
@@ -39,6 +42,33 @@ pub struct TrailStatus {
     pub latest_delivery: Option<DateTime<Utc>>,
     /// Why the last delivery failed, if it did.
     pub delivery_error: Option<String>,
+    /// When it was asked; the age of the last delivery is as of then.
+    #[serde(default)]
+    pub asked_at: Option<DateTime<Utc>>,
+    /// Since when it logs.
+    #[serde(default)]
+    pub started: Option<DateTime<Utc>>,
+    /// When it was stopped last.
+    #[serde(default)]
+    pub stopped: Option<DateTime<Utc>>,
+    /// The last delivery of a digest file.
+    #[serde(default)]
+    pub latest_digest: Option<DateTime<Utc>>,
+}
+
+impl TrailStatus {
+    /// A status that tells no times.
+    pub fn new(logging: bool) -> Self {
+        Self {
+            logging,
+            latest_delivery: None,
+            delivery_error: None,
+            asked_at: None,
+            started: None,
+            stopped: None,
+            latest_digest: None,
+        }
+    }
 }
 
 /// What a trail's event selectors let through, reduced to what concerns KMS.

@@ -7,6 +7,7 @@ pub mod as_of;
 mod build;
 pub mod framework;
 pub mod html;
+pub mod logs;
 mod model;
 pub mod ocsf;
 mod opinions;

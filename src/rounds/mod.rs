@@ -1,5 +1,6 @@
 //! The rounds that the daemon makes: full sweeps, look-ups, and the slow sampling of last use.
 
+mod logs;
 mod lookups;
 mod remembered;
 mod scope;

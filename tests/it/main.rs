@@ -18,6 +18,8 @@ mod deploy;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod exemplars;
 #[cfg(test)]
 mod gaps;

@@ -7,8 +7,9 @@ use keyward::model::{EventRecord, Fact, FactMap, Facts, Outcome, Subject, Subjec
 use keyward::rules::{Exemplar, Rule, RuleFile, RuleSet, builtin_files};
 use serde::Deserialize;
 
-const POSTURE: [&str; 25] = [
+const POSTURE: [&str; 30] = [
     "config-not-recording",
+    "digest-chain-broken",
     "imported-material-expiring",
     "imported-material-not-rotated",
     "key-in-unapproved-region",
@@ -25,6 +26,10 @@ const POSTURE: [&str; 25] = [
     "key-unreadable",
     "key-without-alias",
     "kms-events-not-logged",
+    "log-delivery-late",
+    "log-file-altered",
+    "log-file-missing",
+    "log-validation-off",
     "multi-region-key-not-allowed",
     "multi-region-key-unreplicated",
     "primary-outside-home",

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 /// Each pure room, with the rooms of this program that it may name.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("src/model", &[]),
+    ("src/integrity", &["model"]),
     ("src/jurisdiction", &["model"]),
     ("src/facts", &["model", "jurisdiction", "config"]),
-    ("src/rules", &["model", "facts"]),
+    ("src/rules", &["model", "facts", "records"]),
     ("src/findings", &["model"]),
     ("src/ledger", &["model", "records"]),
     ("src/records", &[]),
+    ("src/harvest", &["model", "facts", "records", "ledger", "rules"]),
     ("src/audit", &["model", "jurisdiction", "config", "facts", "rules", "findings"]),
 ];
 

@@ -81,6 +81,7 @@ impl Inventory<'_> {
             trails: observed(trails),
             config,
             opinions,
+            log_checks: std::collections::BTreeMap::new(),
             gaps: gaps(&readings),
         };
         let mut snapshots: Vec<Snapshot> = keys.into_iter().map(|key| Snapshot::Key(Box::new(key))).collect();
@@ -161,6 +162,7 @@ pub(crate) fn unreadable(target: &Target, failure: &Failure) -> AccountRegionSna
         trails: Observed::Unknown(gap.clone()),
         config: Observed::Unknown(gap.clone()),
         opinions: Observed::Unknown(gap.clone()),
+        log_checks: std::collections::BTreeMap::new(),
         gaps: vec![gap],
     }
 }

@@ -22,6 +22,7 @@ const AUDIT: &[&str] = &[
     "cloudtrail:DescribeTrails",
     "cloudtrail:GetEventSelectors",
     "cloudtrail:GetTrailStatus",
+    "cloudtrail:ListPublicKeys",
     "cloudtrail:LookupEvents",
     "config:DescribeConfigRules",
     "config:DescribeConfigurationRecorderStatus",
@@ -38,6 +39,8 @@ const AUDIT: &[&str] = &[
     "kms:ListKeyRotations",
     "kms:ListKeys",
     "kms:ListResourceTags",
+    "s3:GetObject",
+    "s3:ListBucket",
 ];
 
 /// What applications may do with keys.

@@ -276,6 +276,7 @@ fn region(read_at: DateTime<Utc>) -> AccountRegionSnapshot {
         trails: Observed::Known(Vec::new()),
         config: Observed::NotApplicable,
         opinions: Observed::NotApplicable,
+        log_checks: std::collections::BTreeMap::new(),
         gaps: Vec::new(),
     }
 }

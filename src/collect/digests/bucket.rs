@@ -1,0 +1,207 @@
+//! Digest and log files in a bucket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::{Read, why};
+use crate::collect::api::{Api, GET_OBJECT, LIST_BUCKET};
+use crate::collect::clients::Clients;
+use crate::collect::outcome::Failure;
+use crate::collect::readings::Readings;
+use crate::integrity::{
+    Digest, DigestName, Fetched, Inflated, Inflater, ListedLog, LogOutcome, MAX_DIGEST, Signature,
+};
+use crate::model::{AccountId, Region};
+
+/// The most that is read of a log file, uncompressed. CloudTrail's are 50 MB compressed at most.
+const MAX_LOG: u64 = 16 << 30;
+/// The pieces in which a file is decompressed, so that other tasks get their turn.
+const PIECE: usize = 16 << 10;
+/// The header in which S3 tells where a bucket is.
+const BUCKET_REGION: &str = "x-amz-bucket-region";
+
+/// A bucket, and others that its chains lead to.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    account: AccountId,
+    /// Where S3 is asked where a bucket is.
+    asked_in: Region,
+    name: String,
+    first: Client,
+    by_bucket: Mutex<BTreeMap<String, Arc<OnceCell<Client>>>>,
+    readings: Arc<Readings>,
+}
+
+impl Bucket {
+    pub(super) fn new(
+        clients: &Clients,
+        (account, asked_in): (AccountId, Region),
+        name: &str,
+        readings: Arc<Readings>,
+    ) -> Result<Self, Failure> {
+        let first = clients.s3(&account, &asked_in)?;
+        Ok(Self { account, asked_in, name: name.to_owned(), first, by_bucket: Mutex::default(), readings })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The client for the Region that a bucket is in.
+    async fn client(&self, bucket: &str) -> Client {
+        let cell = Arc::clone(self.by_bucket.lock().await.entry(bucket.to_owned()).or_default());
+        cell.get_or_init(|| self.find(bucket)).await.clone()
+    }
+
+    async fn find(&self, bucket: &str) -> Client {
+        // S3 tells where a bucket is even as it refuses; if it does not, the next call fails and says why.
+        let region = match self.first.head_bucket().bucket(bucket).send().await {
+            Ok(output) => output.bucket_region().map(str::to_owned),
+            Err(error) => error
+                .raw_response()
+                .and_then(|response| response.headers().get(BUCKET_REGION))
+                .map(str::to_owned),
+        };
+        match region.filter(|region| region.as_str() != self.asked_in.as_str()) {
+            None => self.first.clone(),
+            Some(region) => {
+                let config = self.first.config().to_builder().region(aws_sdk_s3::config::Region::new(region));
+                Client::from_conf(config.build())
+            }
+        }
+    }
+
+    fn record<T, E>(&self, api: Api, outcome: Result<T, SdkError<E, HttpResponse>>) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let outcome = outcome.map_err(|error| Failure::of(api, &error));
+        self.readings.record(&self.account, Some(&self.asked_in), api, outcome.as_ref().err());
+        outcome
+    }
+
+    pub(super) async fn list(
+        &self,
+        bucket: Option<&str>,
+        prefix: &str,
+        after: &str,
+        wanted: impl Fn(&str) -> bool + Send,
+    ) -> Result<Vec<String>, Failure> {
+        let bucket = bucket.unwrap_or(&self.name);
+        let client = self.client(bucket).await;
+        let mut keys = Vec::new();
+        let mut token = None;
+        loop {
+            let request = client
+                .list_objects_v2()
+                .bucket(bucket)
+                .prefix(prefix)
+                .start_after(after)
+                .set_continuation_token(token)
+                .send();
+            let page = self.record(LIST_BUCKET, request.await)?;
+            let found = page.contents().iter().filter_map(|object| object.key());
+            let before = keys.len();
+            keys.extend(found.take_while(|key| wanted(key)).map(str::to_owned));
+            let is_over = keys.len() - before < page.contents().len();
+            token = page.next_continuation_token().map(str::to_owned);
+            if is_over || token.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+
+    pub(super) async fn folders(&self, prefix: &str) -> Result<Vec<String>, Failure> {
+        let client = self.client(&self.name).await;
+        let mut folders = Vec::new();
+        let mut token = None;
+        loop {
+            let request = client
+                .list_objects_v2()
+                .bucket(&self.name)
+                .prefix(prefix)
+                .delimiter("/")
+                .set_continuation_token(token)
+                .send();
+            let page = self.record(LIST_BUCKET, request.await)?;
+            let found = page.common_prefixes().iter().filter_map(|common| common.prefix());
+            folders.extend(found.map(str::to_owned));
+            token = page.next_continuation_token().map(str::to_owned);
+            if token.is_none() {
+                return Ok(folders);
+            }
+        }
+    }
+
+    pub(super) async fn digest(&self, bucket: Option<&str>, key: &str) -> Read {
+        let object = match self.get(bucket.unwrap_or(&self.name), key).await {
+            Ok(object) => object,
+            Err(failure) if failure.absent => return Read { fetched: Fetched::Missing, generated: None },
+            Err(failure) => return Read { fetched: Fetched::Unread(why(&failure)), generated: None },
+        };
+        let told = |name: &str| object.metadata().and_then(|metadata| metadata.get(name)).cloned();
+        let signature = told("signature").map_or(Signature::Absent, Signature::Given);
+        let generated = told("backfill-generation-timestamp");
+        let is_backfill = DigestName::parse(key).is_some_and(|name| name.backfill);
+        let generated = generated.and_then(|text| text.parse().ok());
+        if is_backfill && generated.is_none() {
+            let what = "its object does not say when it was made (`backfill-generation-timestamp`)";
+            return Read { fetched: Fetched::Malformed(what.to_owned()), generated: None };
+        }
+        let fetched = match self.inflate(object, Inflater::keeping(MAX_DIGEST)).await {
+            Ok(Ok(inflated)) => Digest::parse(&inflated.content)
+                .map_or_else(Fetched::Malformed, |digest| Fetched::Digest(Box::new(digest), signature)),
+            Ok(Err(problem)) => Fetched::Malformed(problem),
+            Err(failure) => Fetched::Unread(why(&failure)),
+        };
+        Read { fetched, generated }
+    }
+
+    pub(super) async fn log(&self, log: &ListedLog) -> LogOutcome {
+        let object = match self.get(&log.bucket, &log.object).await {
+            Ok(object) => object,
+            Err(failure) if failure.absent => return LogOutcome::Missing,
+            Err(failure) => return LogOutcome::Unread(why(&failure)),
+        };
+        match self.inflate(object, Inflater::hashing(MAX_LOG)).await {
+            Ok(Ok(inflated)) => LogOutcome::Read(inflated.hash),
+            Ok(Err(problem)) => LogOutcome::Malformed(problem),
+            Err(failure) => LogOutcome::Unread(why(&failure)),
+        }
+    }
+
+    async fn get(&self, bucket: &str, key: &str) -> Result<GetObjectOutput, Failure> {
+        let client = self.client(bucket).await;
+        self.record(GET_OBJECT, client.get_object().bucket(bucket).key(key).send().await)
+    }
+
+    /// What an object holds, as it comes: a failure is a connection that broke, a problem the object's own.
+    async fn inflate(
+        &self,
+        object: GetObjectOutput,
+        mut inflater: Inflater,
+    ) -> Result<Result<Inflated, String>, Failure> {
+        let mut body = object.body;
+        loop {
+            let next = body.try_next().await.map_err(|error| {
+                let failure = Failure::unusable(GET_OBJECT, &error.to_string(), None);
+                self.readings.record(&self.account, Some(&self.asked_in), GET_OBJECT, Some(&failure));
+                failure
+            })?;
+            let Some(bytes) = next else { return Ok(inflater.finish()) };
+            for piece in bytes.chunks(PIECE) {
+                if let Err(problem) = inflater.push(piece) {
+                    return Ok(Err(problem));
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
