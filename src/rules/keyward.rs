@@ -63,9 +63,12 @@ impl Block {
         }
         let exemplars = block.node.get("exemplars").map(Node::items).unwrap_or_default();
         let is_correlation = !keys.contains(&"group_by");
-        let read = |node| match is_correlation {
-            true => exemplar_of_correlation(node, problems),
-            false => exemplar(node, kind, problems),
+        let read = |node| {
+            if is_correlation {
+                exemplar_of_correlation(node, problems)
+            } else {
+                exemplar(node, kind, problems)
+            }
         };
         let exemplars = exemplars.iter().filter_map(read).collect();
         Self { applies, message, remediation, controls, group_by, exemplars }

@@ -36,8 +36,10 @@ pub(super) fn message(
 ) -> Message {
     let Some((template, line)) = &block.message else {
         let title = title.replace('{', "{{").replace('}', "}}");
-        let groups: String = group_by.iter().map(|name| format!(", {{{name}}}")).collect();
-        let template = format!("{title}: {{count}} within {{timespan}}{groups}");
+        let mut template = format!("{title}: {{count}} within {{timespan}}");
+        for name in group_by {
+            template.extend([", {", name, "}"]);
+        }
         return Message::parse(&template).map_or_else(|_| Message::verbatim(&title), |(message, _)| message);
     };
     let known = || group_by.iter().map(String::as_str).chain(SAID);
@@ -178,15 +180,13 @@ fn paths(
             return Path::new(name);
         };
         let field = alias.fields.iter().find(|(of, _, _)| of == called || is_called(base, of));
-        match field {
-            Some((_, field, _)) => Path::new(field),
-            None => {
-                let message = format!("the alias `{name}` names no field of `{called}`");
-                let help = "say for each of the rules what it is called";
-                problems.push(Problem::with_help(alias.line, message, help));
-                Path::new(name)
-            }
+        if let Some((_, field, _)) = field {
+            return Path::new(field);
         }
+        let message = format!("the alias `{name}` names no field of `{called}`");
+        let help = "say for each of the rules what it is called";
+        problems.push(Problem::with_help(alias.line, message, help));
+        Path::new(name)
     };
     names.iter().map(&mut path).collect()
 }

@@ -200,14 +200,12 @@ fn unsupported_window(node: &Node, document: &Node, problems: &mut Vec<Problem>)
 
 fn generate(node: &Node, document: &Node, problems: &mut Vec<Problem>) -> bool {
     let Some(entry) = document.entry("generate").or_else(|| node.entry("generate")) else { return false };
-    match &entry.node.value {
-        Value::Bool(value) => *value,
-        _ => {
-            let message = format!("`generate` is {}", entry.node.kind());
-            problems.push(Problem::with_help(entry.line, message, "give it true or false"));
-            false
-        }
+    if let Value::Bool(value) = &entry.node.value {
+        return *value;
     }
+    let message = format!("`generate` is {}", entry.node.kind());
+    problems.push(Problem::with_help(entry.line, message, "give it true or false"));
+    false
 }
 
 fn aliases(node: &Node, problems: &mut Vec<Problem>) -> Vec<Alias> {
@@ -247,15 +245,15 @@ fn condition(
         return None;
     };
     match &entry.node.value {
-        Value::Text(text) if kind == Kind::Temporal => match parse_condition(text) {
-            Ok(expression) => Some(ReadCondition { expression: Some((expression, entry.line)), ..all }),
-            Err(_) => {
-                let message = format!("the condition `{text}` cannot be read");
-                let help = "combine the rules' names with `and` and `or`";
-                problems.push(Problem::with_help(entry.line, message, help));
-                None
+        Value::Text(text) if kind == Kind::Temporal => {
+            if let Ok(expression) = parse_condition(text) {
+                return Some(ReadCondition { expression: Some((expression, entry.line)), ..all });
             }
-        },
+            let message = format!("the condition `{text}` cannot be read");
+            let help = "combine the rules' names with `and` and `or`";
+            problems.push(Problem::with_help(entry.line, message, help));
+            None
+        }
         Value::Map(_) => counted(kind, entry, rules, problems),
         _ => {
             let message = format!("`condition` is {}", entry.node.kind());

@@ -74,10 +74,10 @@ impl<'m> Window<'m> {
 
     fn remove(&mut self, condition: &Condition, one: &'m Remembered) {
         for counted in Self::counts(condition, one) {
-            drop_one(&mut self.counted, counted);
+            drop_one(&mut self.counted, &counted);
         }
         for rule in &one.rules {
-            drop_one(&mut self.rules, *rule);
+            drop_one(&mut self.rules, rule);
         }
     }
 
@@ -90,11 +90,11 @@ impl<'m> Window<'m> {
     }
 }
 
-fn drop_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
+fn drop_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
-            counts.remove(&key);
+            counts.remove(key);
         }
     }
 }
@@ -327,7 +327,9 @@ mod tests {
             let place = u16::try_from(chain.len()).unwrap();
             if place == rules {
                 if events[*chain.last().unwrap()].at - events[chain[0]].at <= span {
-                    chain.iter().for_each(|at| met[*at] = true);
+                    for at in chain.iter() {
+                        met[*at] = true;
+                    }
                 }
                 return;
             }

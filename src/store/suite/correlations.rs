@@ -14,7 +14,7 @@ fn state(rule: &str, group: &str, touched: i64, events: usize) -> CorrelationSta
         account: "111122223333".to_owned(),
         region: None,
         arrived: 8,
-        told: number % 2 == 0,
+        told: number.is_multiple_of(2),
         ended: false,
         lifts: Vec::new(),
     };
