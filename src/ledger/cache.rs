@@ -131,7 +131,7 @@ fn common(sorted: &[u64], new: &[u64]) -> Vec<usize> {
     let mut found = Vec::new();
     let (mut from, mut previous) = (0, 0);
     for (place, &print) in new.iter().enumerate() {
-        let ahead = u128::from(print - previous) * sorted.len() as u128 >> 64;
+        let ahead = (u128::from(print - previous) * sorted.len() as u128) >> 64;
         let guess = from + usize::try_from(ahead).unwrap_or(usize::MAX - from);
         from = lower_bound(sorted, from, guess, print);
         previous = print;
@@ -185,8 +185,9 @@ pub(crate) fn merge(into: &mut Vec<u64>, new: &[u64]) {
     }
     if let Some(rest) = new.get(..right) {
         to -= right;
-        let place = into.get_mut(to..to + right);
-        place.into_iter().for_each(|place| place.copy_from_slice(rest));
+        if let Some(place) = into.get_mut(to..to + right) {
+            place.copy_from_slice(rest);
+        }
     }
     // What was in both leaves a gap.
     into.drain(left..to);

@@ -91,6 +91,11 @@ struct Keys {
     is_whole: bool,
 }
 
+/// Where a call names its one key if its `resources` do not, the surest first.
+const ONE: [&[&str]; 2] = [&["responseElements", "keyId"], &["requestParameters", "keyId"]];
+/// Where ReEncrypt names its two.
+const TWO: [&[&str]; 2] = [&["requestParameters", "destinationKeyId"], &["requestParameters", "sourceKeyId"]];
+
 /// As the facts about events have it, but for aliases, which only the estate could resolve.
 fn keys(envelope: &Envelope<'_>) -> Keys {
     let mut named: Vec<KeyArn> = Vec::new();
@@ -106,9 +111,6 @@ fn keys(envelope: &Envelope<'_>) -> Keys {
     if !named.is_empty() {
         return Keys { named, is_whole: true };
     }
-    const ONE: [&[&str]; 2] = [&["responseElements", "keyId"], &["requestParameters", "keyId"]];
-    const TWO: [&[&str]; 2] =
-        [&["requestParameters", "destinationKeyId"], &["requestParameters", "sourceKeyId"]];
     let resolved = |path: &&[&str]| resolve(&envelope.at(path)?.text()?, envelope);
     if envelope.text(Field::EventName).is_some_and(|name| name == "ReEncrypt") {
         named.extend(TWO.iter().filter_map(resolved));

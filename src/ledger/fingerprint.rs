@@ -23,13 +23,11 @@ pub struct Block {
 /// Two different events of one block are taken for one with a probability of one in 2⁶⁴ for each pair: among a
 /// million events of one account, Region and hour about one in 37 million hours.
 pub fn fingerprint(event_id: &str) -> u64 {
-    match uuid(event_id) {
-        Some((high, low)) => mix(mix(high) ^ low),
-        None => {
-            let digest = Sha256::digest(event_id.as_bytes());
-            digest.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first))
-        }
+    if let Some((high, low)) = uuid(event_id) {
+        return mix(mix(high) ^ low);
     }
+    let digest = Sha256::digest(event_id.as_bytes());
+    digest.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// MurmurHash3's 64-bit finalizer: a bijection in which each bit of the input changes half of the output's.
@@ -38,7 +36,7 @@ fn mix(mut bits: u64) -> u64 {
     bits = bits.wrapping_mul(0xff51_afd7_ed55_8ccd);
     bits ^= bits >> 33;
     bits = bits.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    bits ^ bits >> 33
+    bits ^ (bits >> 33)
 }
 
 /// The halves of a UUID in its usual form.
@@ -52,19 +50,19 @@ fn uuid(text: &str) -> Option<(u64, u64)> {
     let [t0, t1, t2, t3, rest @ ..] = tail;
     let middle = [*d0, *d1, *d2, *d3, *t0, *t1, *t2, *t3];
     Some((
-        u64::from(eight(a)?) << 32 | u64::from(eight(&high)?),
-        u64::from(eight(&middle)?) << 32 | u64::from(eight(rest)?),
+        (u64::from(eight(*a)?) << 32) | u64::from(eight(high)?),
+        (u64::from(eight(middle)?) << 32) | u64::from(eight(*rest)?),
     ))
 }
 
 /// Eight hex digits.
-fn eight(digits: &[u8; 8]) -> Option<u32> {
+fn eight(digits: [u8; 8]) -> Option<u32> {
     let mut number = 0_u32;
     let mut bad = 0_u8;
     for digit in digits {
         let value = HEX.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
         bad |= value;
-        number = number << 4 | u32::from(value & 0xf);
+        number = (number << 4) | u32::from(value & 0xf);
     }
     (bad & NO_DIGIT == 0).then_some(number)
 }
@@ -119,7 +117,7 @@ mod tests {
         let base = 0x8f5a_9c1e_2b3d_4e6f_8a7b_1c2d_3e4f_5a6b_u128;
         let print = |number: u128| fingerprint(&uuid::Uuid::from_u128(number).to_string());
         for bit in 0..128 {
-            let changed = (print(base) ^ print(base ^ 1 << bit)).count_ones();
+            let changed = (print(base) ^ print(base ^ (1 << bit))).count_ones();
             assert!((12..=52).contains(&changed), "bit {bit} changes {changed} bits");
         }
     }

@@ -48,7 +48,9 @@ impl Form {
             // Then they may name the key.
             let others = [Field::ResponseElements, Field::AwsRegion, Field::RecipientAccountId];
             add(&mut hasher, parameters);
-            others.into_iter().for_each(|field| add(&mut hasher, bytes(field)));
+            for field in others {
+                add(&mut hasher, bytes(field));
+            }
         }
         hasher.finish()
     }

@@ -303,12 +303,16 @@ fn what_is_taken_back_is_not_counted() {
     });
     let mut once = Vec::new();
     each(&records, |envelope| once.extend(half.add(envelope)));
-    once.into_iter().for_each(|tallied| half.remove(tallied));
+    for tallied in once {
+        half.remove(tallied);
+    }
     assert_eq!(half.finish(), whole.finish());
     let mut none = Tally::default();
     let mut all = Vec::new();
     each(&records, |envelope| all.extend(none.add(envelope)));
-    all.into_iter().for_each(|tallied| none.remove(tallied));
+    for tallied in all {
+        none.remove(tallied);
+    }
     assert_eq!(none.finish(), Deltas::default());
 }
 

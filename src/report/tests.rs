@@ -150,8 +150,8 @@ async fn a_use_outside_the_boundary_is_proved_and_silence_is_not() {
     assert_eq!((report.proof.none_known, report.proof.not_covered), (2, 0));
     let [set] = report.proof.sets.as_slice() else { panic!("{:?}", report.proof.sets) };
     assert_eq!((set.standing, set.id.as_str()), (proof::Standing::Tried, primary.key_set().as_str()));
-    let [used] = set.uses.as_slice() else { panic!("{:?}", set.uses) };
-    assert_eq!((used.principal.as_str(), used.region.as_str(), used.count), ("<mallory>", "us-east-1", 3));
+    let [by] = set.uses.as_slice() else { panic!("{:?}", set.uses) };
+    assert_eq!((by.principal.as_str(), by.region.as_str(), by.count), ("<mallory>", "us-east-1", 3));
     let page = html::render(&report).unwrap();
     assert!(
         page.contains("tried outside") && page.contains("&#60;mallory&#62;") && !page.contains("at home")

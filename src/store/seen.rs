@@ -208,13 +208,15 @@ async fn crowded(transaction: &mut Transaction<'_, Any>, blocks: &[(Block, Vec<u
     rows.iter().map(block).collect()
 }
 
+/// The rows of one block.
+const OF_BLOCK: &str = "FROM seen WHERE account = $1 AND region = $2 AND hour = $3";
+
 /// Merges the smaller runs of a block into one. The merged run has the highest number of those that it replaces:
 /// whoever has read up to there has read all of them, and whoever has not reads it.
 async fn compact(transaction: &mut Transaction<'_, Any>, block: &Block, at: DateTime<Utc>) -> Result<()> {
     let named = |query: super::sql::Statement| {
         query.bind(block.account.clone()).bind(block.region.clone()).bind(block.hour)
     };
-    const OF_BLOCK: &str = "FROM seen WHERE account = $1 AND region = $2 AND hour = $3";
     let rows = named(statement(format!("SELECT run, count {OF_BLOCK}")))
         .fetch_all(&mut **transaction)
         .await

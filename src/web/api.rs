@@ -169,7 +169,9 @@ async fn acknowledge(State(web): State<Web>, Path(id): Path<String>) -> Result<J
 /// The newest successful uses of all keys, by key set.
 pub(super) async fn newest_uses(web: &Web) -> Result<BTreeMap<String, Vec<LastUse>>, WebError> {
     let mut uses = web.pipeline.store().all_last_uses().await?;
-    uses.values_mut().for_each(|uses| uses.retain(|used| used.outcome == UsageOutcome::Success));
+    for uses in uses.values_mut() {
+        uses.retain(|used| used.outcome == UsageOutcome::Success);
+    }
     Ok(uses)
 }
 

@@ -135,7 +135,7 @@ fn usage(number: u32, principal: u32, operation: &str, outcome: UsageOutcome) ->
         operation: operation.to_owned(),
         outcome,
         account: "111122223333".to_owned(),
-        network: if principal % 2 == 0 { Network::Public } else { Network::VpcEndpoint },
+        network: if principal.is_multiple_of(2) { Network::Public } else { Network::VpcEndpoint },
         context: "s3".to_owned(),
     }
 }
