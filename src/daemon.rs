@@ -19,13 +19,13 @@ use tokio_util::task::TaskTracker;
 use crate::audit::{Auditor, Standards};
 use crate::cli::setup::region_table;
 use crate::clock;
-use crate::collect::{Collector, Unwatched};
+use crate::collect::{Collector, Unwatched, queue};
 use crate::config::Config;
 use crate::metrics::{self, Metrics};
 use crate::model::OutboxRow;
 use crate::notify::{Delivery, Notifier, Outbox, OutboxSettings, SnsPublisher};
 use crate::pipeline::{Pipeline, kept, kept_scope};
-use crate::rounds::Rounds;
+use crate::rounds::{QueueIntake, Rounds};
 use crate::store::{Retention, Store};
 use crate::web::{self, Web};
 
@@ -88,7 +88,7 @@ pub async fn run(
     let (reload, reloads) = mpsc::channel(4);
     let tasks = TaskTracker::new();
     let rounds = Rounds {
-        collector,
+        collector: Arc::clone(&collector),
         pipeline: Arc::clone(&pipeline),
         metrics: Arc::clone(&metrics),
         config: Arc::new(config.clone()),
@@ -102,11 +102,15 @@ pub async fn run(
         Web { pipeline: Arc::clone(&pipeline), metrics: Arc::clone(&metrics), swept: swept.clone(), reload };
     let server = web::serve(web, deps.listener, shutdown.clone());
     work.start("the web server", async { server.await.context("the web server failed") });
-    let outbox = Outbox::new(store.clone(), SnsPublisher::new(deps.sdk), OutboxSettings::default());
+    let outbox = Outbox::new(store.clone(), SnsPublisher::new(deps.sdk.clone()), OutboxSettings::default());
     work.start("the outbox", ok(publish(outbox, Arc::clone(&metrics), shutdown.clone())));
     work.start("the inventory", ok(rounds.clone().inventory(targets_in, swept_in)));
     work.start("the sampling of last use", ok(rounds.clone().last_usage(targets.clone(), swept.clone())));
     work.start("the verification of logs", ok(rounds.clone().verify_logs(targets.clone(), swept)));
+    let intake = Arc::new(QueueIntake::new(rounds.clone(), targets.clone()));
+    let (requests, told) = (Arc::clone(collector.requests()), Arc::clone(&metrics));
+    let (queues, sdk, stop) = (config.queue.clone(), deps.sdk, shutdown.clone());
+    work.start("the queues", async move { queue::consume(&queues, &sdk, requests, intake, told, stop).await });
     work.start("the look-ups", ok(rounds.lookups(targets)));
     let history = TimeDelta::days(i64::from(config.store.retention_days));
     let retention = Retention { history, events: EVENT_MEMORY, usage: history };

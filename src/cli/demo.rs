@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,8 @@ use crate::sandbox::{Sandbox, World};
 
 /// How long the daemon may take for its first sweep before the scenario begins.
 const FIRST_SWEEP: Duration = Duration::from_secs(10);
+/// How often the demo's trail delivers log files; AWS does so about every five minutes.
+const LOG_INTERVAL: TimeDelta = TimeDelta::seconds(10);
 /// How often it is looked what was published.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -51,7 +54,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     })?;
     let sandbox_listener = listen(args.sandbox_listen, "--sandbox-listen").await?;
     let listener = listen(args.listen, "--listen").await?;
-    let sandbox = Sandbox::start(sandbox_listener, estate::demo(Clock::default())?)?;
+    let mut world = estate::demo(Clock::default())?;
+    world.cloudtrail.logs.interval = LOG_INTERVAL;
+    let sandbox = Sandbox::start(sandbox_listener, world)?;
     let config = config(args.listen)?;
     let standards = setup::standards(&config)?;
     let home: Region = "eu-central-1".parse()?;
@@ -117,6 +122,7 @@ fn config(listen: SocketAddr) -> anyhow::Result<Config> {
             usage: true,
             ..Lookup::default()
         },
+        queue: vec![config::Queue::new(estate::LOG_QUEUE_URL)],
         store: StoreConfig { url: "sqlite::memory:".to_owned(), ..StoreConfig::default() },
         http: Http { listen, external_url: None },
         sns: vec![SnsTopic { topic: estate::TOPIC.to_owned(), min_level: Level::Low, fallback: None }],

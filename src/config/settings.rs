@@ -167,6 +167,20 @@ pub struct Queue {
     pub visibility_secs: u32,
 }
 
+impl Queue {
+    /// A queue with the defaults.
+    pub fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            region: None,
+            role: None,
+            external_id: None,
+            max_in_flight: default_in_flight(),
+            visibility_secs: default_visibility(),
+        }
+    }
+}
+
 fn default_in_flight() -> usize {
     8
 }

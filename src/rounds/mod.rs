@@ -1,5 +1,6 @@
 //! The rounds that the daemon makes: full sweeps, look-ups, and the slow sampling of last use.
 
+mod intake;
 mod logs;
 mod lookups;
 mod remembered;
@@ -26,6 +27,7 @@ use crate::model::{AccountId, Batch, KeyArn, ReadingResult, Snapshot, SourceKind
 use crate::pipeline::{Pipeline, Taken};
 use crate::scan::SWEEPS_AT_ONCE;
 
+pub use intake::QueueIntake;
 pub(crate) use scope::{left_out, scope_of};
 
 /// How long a batch that could not be stored waits before it is given again.
