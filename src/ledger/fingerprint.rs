@@ -60,7 +60,7 @@ fn eight(digits: [u8; 8]) -> Option<u32> {
     let mut number = 0_u32;
     let mut bad = 0_u8;
     for digit in digits {
-        let value = HEX.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
+        let value = HEX.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT);
         bad |= value;
         number = (number << 4) | u32::from(value & 0xf);
     }
