@@ -110,7 +110,10 @@ pub async fn run(
     let intake = Arc::new(QueueIntake::new(rounds.clone(), targets.clone()));
     let (requests, told) = (Arc::clone(collector.requests()), Arc::clone(&metrics));
     let (queues, sdk, stop) = (config.queue.clone(), deps.sdk, shutdown.clone());
-    work.start("the queues", async move { queue::consume(&queues, &sdk, requests, intake, told, stop).await });
+    work.start(
+        "the queues",
+        async move { queue::consume(&queues, &sdk, requests, intake, told, stop).await },
+    );
     work.start("the look-ups", ok(rounds.lookups(targets)));
     let history = TimeDelta::days(i64::from(config.store.retention_days));
     let retention = Retention { history, events: EVENT_MEMORY, usage: history };

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::Auditor;
 use crate::findings::{self, Detection};
-use crate::rules::Match;
 use crate::model::{Changes, EventRecord, Finding, FindingChange, Outcome, Verdict};
+use crate::rules::Match;
 
 /// What the rules say of some events.
 #[derive(Debug, Default)]

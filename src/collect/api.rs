@@ -96,7 +96,8 @@ pub(crate) const LIST_ACCOUNTS: Api = Api::new("organizations:ListAccounts", Quo
 pub(crate) const LIST_PARENTS: Api = Api::new("organizations:ListParents", Quota::Shared(10));
 pub(crate) const LIST_REGIONS: Api = Api::new("account:ListRegions", Quota::Shared(10));
 
-// Of queues: none has a quota that one consumer could meet.
+// Of queues: none has a quota that one consumer could meet. An object that is announced and not there is missed.
+pub(crate) const GET_ANNOUNCED_OBJECT: Api = Api::new("s3:GetObject", Quota::Shared(5500));
 pub(crate) const RECEIVE_MESSAGE: Api = Api::new("sqs:ReceiveMessage", Quota::Shared(3000));
 pub(crate) const DELETE_MESSAGE: Api = Api::new("sqs:DeleteMessage", Quota::Shared(3000));
 pub(crate) const CHANGE_VISIBILITY: Api = Api::new("sqs:ChangeMessageVisibility", Quota::Shared(3000));

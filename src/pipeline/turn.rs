@@ -8,7 +8,7 @@ use super::{Pipeline, kept, off_the_reactor};
 use crate::clock;
 use crate::ledger::SeenCache;
 use crate::model::Changes;
-use crate::store::{StoreError, Writing};
+use crate::store::{Reach, StoreError, Writing};
 
 /// Who holds it is the only one of this process to change the audit.
 #[derive(Debug, Default)]
@@ -69,9 +69,11 @@ impl Pipeline {
     /// Takes up what other instances have stored since the last turn, if they have. While the transaction of that
     /// number is open nobody stores more.
     pub(super) async fn catch_up(&self, turn: &mut Turn, number: i64) -> anyhow::Result<()> {
-        let is_next = match turn.last {
-            Some(last) => last + 1 == number,
-            None => !self.store.is_shared(),
+        let is_next = match (self.store.reach(), turn.last) {
+            // Nobody else is there, and its one connection is the one that is writing.
+            (Reach::Process, _) => true,
+            (_, Some(last)) => last + 1 == number,
+            (reach, None) => reach == Reach::Machine,
         };
         if !is_next {
             self.go_back(turn).await?;

@@ -8,8 +8,8 @@ use sqlx::{Any, Row as _, Transaction};
 use super::outbox::LastSaid;
 use super::sql::{About, ROWS, column, micros, placeholders, statement};
 use super::{
-    Folded, LINES_A_KEY, Result, Seen, Store, StoredReading, correlations, coverage, findings, outbox, seen, snapshots,
-    usage, verdicts,
+    Folded, LINES_A_KEY, Result, Seen, Store, StoredReading, correlations, coverage, findings, outbox, seen,
+    snapshots, usage, verdicts,
 };
 use crate::ledger::{Block, Deltas, SeenCache};
 use crate::model::{

@@ -6,7 +6,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, ConnectOptions, Connection as _, Executor};
 use url::Url;
 
-use super::{Result, Store, StoreError};
+use super::{Reach, Result, Store, StoreError};
 
 /// How long a writer waits for another one. A batch takes far less; whoever waits longer is told so.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,7 +53,12 @@ impl Store {
             .run(&pool)
             .await
             .map_err(|source| StoreError::Migrate { place: shown.clone(), source })?;
-        Ok(Self { pool, place: shown, shared: matches!(place, Place::Server) })
+        let reach = match place {
+            Place::Memory => Reach::Process,
+            Place::File(_) => Reach::Machine,
+            Place::Server => Reach::Server,
+        };
+        Ok(Self { pool, place: shown, reach })
     }
 
     /// Waits for what is under way and closes every connection.

@@ -71,6 +71,17 @@ pub enum StoreError {
     },
 }
 
+/// Who may work with a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// This process alone, over one connection.
+    Process,
+    /// This machine: a file.
+    Machine,
+    /// Any number of instances: a server.
+    Server,
+}
+
 /// What the store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -79,8 +90,8 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct Store {
     pool: AnyPool,
     place: String,
-    /// Whether several instances may work with it.
-    shared: bool,
+    /// Who may work with it.
+    reach: Reach,
 }
 
 impl std::fmt::Debug for Store {
@@ -95,8 +106,8 @@ impl Store {
         &self.place
     }
 
-    /// Whether other instances may write to it.
-    pub fn is_shared(&self) -> bool {
-        self.shared
+    /// Who may work with it.
+    pub fn reach(&self) -> Reach {
+        self.reach
     }
 }

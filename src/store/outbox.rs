@@ -9,7 +9,7 @@ use super::sql::{
     About, ROWS, column, from_json, json, micros, placeholders, rows_of_placeholders, statement, time,
     uncount,
 };
-use super::{Result, Store};
+use super::{Reach, Result, Store};
 use crate::model::OutboxRow;
 
 const WHAT: &str = "outbox messages";
@@ -88,7 +88,7 @@ impl Store {
     /// Ends the claims of a process that is no more, so that its messages need not wait for them to end. Only a
     /// daemon that starts may call it; where several instances share the store it does nothing.
     pub async fn outbox_release(&self) -> Result<()> {
-        if !self.shared {
+        if self.reach != Reach::Server {
             sqlx::query("UPDATE outbox SET claimed_until = 0 WHERE state = 'pending'")
                 .execute(&self.pool)
                 .await

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::super::api::GET_OBJECT;
+use super::super::api::GET_ANNOUNCED_OBJECT;
 use super::super::readings::Readings;
 use super::clients::QueueClients;
 use super::envelope::{Announcement, ObjectRef, Reason, Unrecognised, recognise};
@@ -211,7 +211,7 @@ impl<I: Intake> Consumer<I> {
         if !outcome.as_ref().is_err_and(may_come) {
             let region = object.region.as_deref().and_then(|region| region.parse::<Region>().ok());
             let failure = outcome.as_ref().err().map(|unread| &unread.failure);
-            self.record(region.as_ref(), GET_OBJECT, failure);
+            self.record(region.as_ref(), GET_ANNOUNCED_OBJECT, failure);
         }
         outcome
     }

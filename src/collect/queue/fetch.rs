@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::bytes::{Buf, Bytes};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::api::GET_OBJECT;
+use super::super::api::GET_ANNOUNCED_OBJECT;
 use super::super::outcome::Failure;
 use super::clients::QueueClients;
 use super::envelope::{ObjectRef, bare};
@@ -74,7 +74,7 @@ impl Fetched {
             None => Ok(value),
             Some(detail) => Err(Unread {
                 kind: UnreadKind::Unreachable,
-                failure: Failure::unusable(GET_OBJECT, detail, None),
+                failure: Failure::unusable(GET_ANNOUNCED_OBJECT, detail, None),
             }),
         }
     }
@@ -121,7 +121,7 @@ fn elsewhere(error: &SdkError<GetObjectError, HttpResponse>) -> Option<String> {
 }
 
 fn explain(object: &ObjectRef, error: &SdkError<GetObjectError, HttpResponse>) -> Unread {
-    let mut failure = Failure::of(GET_OBJECT, error);
+    let mut failure = Failure::of(GET_ANNOUNCED_OBJECT, error);
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
     // S3 answers a key that cannot be used with its own 400: `KMS.DisabledException`, `KMS.NotFoundException`, …
     let kind = match code {
