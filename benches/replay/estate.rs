@@ -89,8 +89,7 @@ impl Dice {
         let account = self.skewed(ACCOUNTS);
         let role = self.pick(&ROLES);
         let place = ROLES.iter().position(|other| *other == role).unwrap_or_default() as u64;
-        // A role's id stays the same.
-        let role_id = format!("AROA{}", Dice(account << 8 | place).letters(17));
+        let role_id = role_id(account, place);
         let name = if role.starts_with("AWSReservedSSO") {
             format!("{}@example.com", self.pick(&USERS))
         } else if self.percent(40) {
@@ -156,6 +155,24 @@ pub(crate) struct Session {
     pub(crate) created: u64,
     pub(crate) address: String,
     pub(crate) agent: &'static str,
+}
+
+impl Session {
+    /// The place of its role.
+    pub(crate) fn place(&self) -> u64 {
+        ROLES.iter().position(|role| *role == self.role).unwrap_or_default() as u64
+    }
+
+    /// The like session of another account.
+    pub(crate) fn in_account(self, account: u64) -> Self {
+        let role_id = role_id(account, self.place());
+        Self { account, role_id, ..self }
+    }
+}
+
+/// A role's id, which stays the same.
+fn role_id(account: u64, place: u64) -> String {
+    format!("AROA{}", Dice(account << 8 | place).letters(17))
 }
 
 /// An account's number.

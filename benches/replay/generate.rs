@@ -17,6 +17,14 @@ use estate::{
 #[path = "estate.rs"]
 mod estate;
 
+/// How busy an account is in a Region: 25,000 events are a file of five minutes.
+const EVENTS_A_SECOND: u64 = 83;
+/// Of so many uses of keys one is refused.
+const ONE_REFUSED_IN: u64 = 500;
+/// Of so many calls to AWS KMS one changes something; AWS says that these are less than 0.5 %.
+const ONE_CHANGE_IN: u64 = 250;
+/// How many keys a role uses.
+const KEYS_A_ROLE: u64 = 2;
 /// How many sessions of roles are going on at a time.
 const SESSIONS: usize = 160;
 /// Makes records, one after the other in time.
@@ -27,6 +35,8 @@ pub(crate) struct Generator {
     kms_percent: u64,
     time: u64,
     region: &'static str,
+    /// The account that the file is of.
+    account: u64,
     /// Whose session the last event was of: calls come in bursts.
     current: usize,
 }
@@ -41,15 +51,17 @@ impl Generator {
             kms_percent,
             time: BEGINNING,
             region: "eu-central-1",
+            account: 0,
             current: 0,
         };
         made.sessions = (0..SESSIONS).map(|_| made.dice.session(BEGINNING)).collect();
         made
     }
 
-    /// One file's text, of one Region as CloudTrail delivers it.
+    /// One file's text, of one account and Region as CloudTrail delivers it.
     pub(crate) fn file(&mut self, events: usize) -> String {
         self.region = self.dice.pick(&REGIONS);
+        self.account = self.dice.skewed(ACCOUNTS);
         let mut text = String::with_capacity(events * 1_700 + 16);
         text.push_str("{\"Records\":[");
         for at in 0..events {
@@ -64,7 +76,7 @@ impl Generator {
 
     /// Appends one record.
     pub(crate) fn record(&mut self, out: &mut String) {
-        self.time += u64::from(self.dice.percent(4));
+        self.time += u64::from(self.dice.below(EVENTS_A_SECOND) == 0);
         if self.dice.percent(2) {
             let at = usize::try_from(self.dice.below(SESSIONS as u64)).unwrap_or_default();
             let fresh = self.dice.session(self.time);
@@ -124,17 +136,18 @@ impl Generator {
         if !self.dice.percent(80) {
             self.current = self.dice.place(SESSIONS);
         }
-        self.sessions.get(self.current).cloned().unwrap_or_default()
+        let session = self.sessions.get(self.current).cloned().unwrap_or_default();
+        session.in_account(self.account)
     }
 
     fn kms(&mut self, out: &mut String) {
         let caller = self.caller();
         let region = self.region;
-        let owner = if self.dice.percent(94) { caller.account } else { self.dice.below(ACCOUNTS) };
+        let owner = if self.dice.percent(94) { caller.account } else { (caller.account + 1) % ACCOUNTS };
         let key = format!(
             "arn:aws:kms:{region}:{}:key/{}",
             number(owner),
-            key_id(owner, region, self.dice.skewed(KEYS))
+            key_id(owner, region, (caller.place() * KEYS_A_ROLE + self.dice.below(KEYS_A_ROLE)) % KEYS)
         );
         let host = format!("kms.{region}.amazonaws.com");
         let is_service = self.dice.percent(45);
@@ -149,22 +162,23 @@ impl Generator {
             }
             _ => (assumed_role(&caller, None), caller.address.as_str(), caller.agent),
         };
-        let name = self.dice.pick(&[
-            "Decrypt",
-            "Decrypt",
-            "GenerateDataKey",
-            "GenerateDataKey",
-            "DescribeKey",
-            "Encrypt",
-            "Sign",
-            "CreateGrant",
-            "ListAliases",
-            "GenerateDataKeyWithoutPlaintext",
-            "PutKeyPolicy",
-            "TagResource",
-        ]);
+        let name = if self.dice.below(ONE_CHANGE_IN) == 0 {
+            self.dice.pick(&["CreateGrant", "TagResource", "PutKeyPolicy"])
+        } else {
+            self.dice.pick(&[
+                "Decrypt",
+                "Decrypt",
+                "GenerateDataKey",
+                "GenerateDataKey",
+                "DescribeKey",
+                "Encrypt",
+                "Sign",
+                "ListAliases",
+                "GenerateDataKeyWithoutPlaintext",
+            ])
+        };
         self.head(out, &identity, "kms.amazonaws.com", name, address, agent);
-        if self.dice.percent(3) {
+        if self.dice.below(ONE_REFUSED_IN) == 0 {
             let _ = write!(
                 out,
                 r#""errorCode":"AccessDenied","errorMessage":"User: arn:aws:sts::{}:assumed-role/{}/{} is not authorized to perform: kms:{name} on resource: {key} because no resource-based policy allows the kms:{name} action","#,

@@ -82,7 +82,7 @@ fn standards(config: &Config) -> anyhow::Result<Standards> {
         assignments: Assignments::compile(&config.residency, &atlas)?,
         atlas,
         policy: config.policy.clone(),
-        rules: RuleSet::compile(&builtin_files(), &[])?,
+        rules: Arc::new(RuleSet::compile(&builtin_files(), &[])?),
         exceptions: Exceptions::default(),
         own: OwnIdentity {
             role: config.accounts.role.clone(),

@@ -18,7 +18,10 @@
 mod calls;
 mod child;
 mod estate;
+#[path = "../support/limits.rs"]
 mod limits;
+#[path = "../support/used.rs"]
+mod used;
 
 use std::process::ExitCode;
 

@@ -49,20 +49,19 @@ pub fn detect(
 ) -> Vec<FindingChange> {
     let before: BTreeMap<&str, &Finding> =
         previous.iter().map(|finding| (finding.id.as_str(), finding)).collect();
-    let mut after: BTreeMap<String, Finding> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Group<'_>> = BTreeMap::new();
     for detection in detections.iter().filter(|detection| detection.verdict.outcome == Outcome::Fail) {
         let id = id_of(detection.verdict);
-        let known = after.get(&id).or_else(|| before.get(id.as_str()).copied());
-        if let Some(finding) = with_event(&id, detection, rules, known) {
-            after.insert(id, finding);
-        }
+        let known = before.get(id.as_str()).copied();
+        groups.entry(id).or_insert_with(|| Group::of(known)).add(detection);
     }
-    after
-        .into_values()
-        .map(|mut finding| {
-            let was = before.get(finding.id.as_str()).copied();
+    groups
+        .into_iter()
+        .filter_map(|(id, group)| {
+            let was = before.get(id.as_str()).copied();
+            let mut finding = group.finding(&id, rules)?;
             let transition = transition(&mut finding, was, exceptions, now);
-            FindingChange { finding, transition }
+            Some(FindingChange { finding, transition })
         })
         .collect()
 }
@@ -134,65 +133,122 @@ impl Record {
     }
 }
 
-/// The finding with one more record; none if it has that record already.
-fn with_event(
-    id: &str,
-    detection: &Detection<'_>,
-    rules: &impl RuleBook,
-    known: Option<&Finding>,
-) -> Option<Finding> {
-    let record = Record::of(detection.event);
-    let mut records = known.map(records_of).unwrap_or_default();
-    if records.iter().any(|other| other.id == record.id) {
-        return None;
-    }
-    let calls_before = count_calls(&records);
-    let is_newest = records.iter().all(|other| *other < record);
-    records.push(record);
-    records.sort_by(|one, other| other.cmp(one));
-    let calls_after = count_calls(&records);
-    records.truncate(RECORDS_KEPT);
-
-    let mut finding = match known {
-        Some(known) if !is_newest => known.clone(),
-        _ => showing(id, detection, rules, known),
-    };
-    count_call(&mut finding, detection.event.time(), calls_before, calls_after);
-    let resolution = known.filter(|_| finding.state == FindingState::Resolved).and_then(resolution_of);
-    write_evidence(&mut finding.evidence, &records, resolution);
-    Some(finding)
+/// A finding, and the records that come to it.
+struct Group<'a> {
+    known: Option<&'a Finding>,
+    life: Option<Life>,
+    records: Vec<Record>,
+    ids: BTreeSet<String>,
+    calls: Calls,
+    /// The newest record so far; none if the finding is new.
+    newest: Option<Record>,
+    /// What shows that record, if it came with this batch.
+    shown: Option<Detection<'a>>,
+    is_changed: bool,
 }
 
-/// The finding as a record shows it, with the life that it had so far.
-fn showing(id: &str, detection: &Detection<'_>, rules: &impl RuleBook, known: Option<&Finding>) -> Finding {
-    let mut finding = from_verdict(detection.verdict, rules, FindingKind::Detection);
-    id.clone_into(&mut finding.id);
-    finding.event_count = 0;
-    finding.first_seen = detection.event.time();
-    finding.last_seen = detection.event.time();
-    if let Some(known) = known {
-        finding.state = known.state;
-        finding.first_seen = known.first_seen;
-        finding.last_seen = known.last_seen;
-        finding.resolved_at = known.resolved_at;
-        finding.opened_count = known.opened_count;
-        finding.event_count = known.event_count;
-        finding.exception.clone_from(&known.exception);
-    }
-    finding
+/// What a finding has been through.
+#[derive(Debug, Clone)]
+struct Life {
+    state: FindingState,
+    first_seen: DateTime<Utc>,
+    last_seen: DateTime<Utc>,
+    resolved_at: Option<DateTime<Utc>>,
+    opened_count: u64,
+    event_count: u64,
 }
 
-/// Counts a call that was not counted before; one that comes after the finding's end opens it again.
-fn count_call(finding: &mut Finding, time: DateTime<Utc>, calls_before: u64, calls_after: u64) {
-    finding.event_count = (finding.event_count + calls_after).saturating_sub(calls_before);
-    if finding.state == FindingState::Resolved && calls_after > calls_before {
-        finding.state = FindingState::Open;
-        finding.resolved_at = None;
-        finding.opened_count += 1;
-        finding.first_seen = time;
+impl<'a> Group<'a> {
+    fn of(known: Option<&'a Finding>) -> Self {
+        let records = known.map(records_of).unwrap_or_default();
+        let mut calls = Calls::default();
+        for record in &records {
+            calls.add(record);
+        }
+        let life = known.map(|known| Life {
+            state: known.state,
+            first_seen: known.first_seen,
+            last_seen: known.last_seen,
+            resolved_at: known.resolved_at,
+            opened_count: known.opened_count,
+            event_count: known.event_count,
+        });
+        let ids = records.iter().map(|record| record.id.clone()).collect();
+        let newest = records.iter().max().cloned();
+        Self { known, life, records, ids, calls, newest, shown: None, is_changed: false }
     }
-    finding.first_seen = finding.first_seen.min(time);
-    finding.last_seen = finding.last_seen.max(time);
+
+    /// Takes a record in, unless it is there already.
+    fn add(&mut self, detection: &Detection<'a>) {
+        if self.ids.contains(detection.event.id()) {
+            return;
+        }
+        let record = Record::of(detection.event);
+        let calls_before = self.calls.count();
+        self.calls.add(&record);
+        let time = detection.event.time();
+        let life = self.life.get_or_insert(Life {
+            state: FindingState::Open,
+            first_seen: time,
+            last_seen: time,
+            resolved_at: None,
+            opened_count: 1,
+            event_count: 0,
+        });
+        life.count_call(time, calls_before, self.calls.count());
+        if self.newest.as_ref().is_none_or(|newest| *newest < record) {
+            self.newest = Some(record.clone());
+            self.shown = Some(*detection);
+        }
+        self.ids.insert(record.id.clone());
+        self.records.push(record);
+        self.is_changed = true;
+    }
+
+    /// The finding as its newest record shows it; none if nothing came to it.
+    fn finding(mut self, id: &str, rules: &impl RuleBook) -> Option<Finding> {
+        let life = self.life.filter(|_| self.is_changed)?;
+        let mut finding = match (self.shown, self.known) {
+            (Some(detection), _) => from_verdict(detection.verdict, rules, FindingKind::Detection),
+            (None, Some(known)) => known.clone(),
+            (None, None) => return None,
+        };
+        id.clone_into(&mut finding.id);
+        if let Some(known) = self.known {
+            finding.exception.clone_from(&known.exception);
+        }
+        life.put(&mut finding);
+        self.records.sort_unstable_by(|one, other| other.cmp(one));
+        self.records.truncate(RECORDS_KEPT);
+        let is_resolved = finding.state == FindingState::Resolved;
+        let resolution = self.known.filter(|_| is_resolved).and_then(resolution_of);
+        write_evidence(&mut finding.evidence, &self.records, resolution);
+        Some(finding)
+    }
+}
+
+impl Life {
+    /// Counts a call that was not counted before; one that comes after the finding's end opens it again.
+    fn count_call(&mut self, time: DateTime<Utc>, calls_before: u64, calls_after: u64) {
+        self.event_count = (self.event_count + calls_after).saturating_sub(calls_before);
+        if self.state == FindingState::Resolved && calls_after > calls_before {
+            self.state = FindingState::Open;
+            self.resolved_at = None;
+            self.opened_count += 1;
+            self.first_seen = time;
+        }
+        self.first_seen = self.first_seen.min(time);
+        self.last_seen = self.last_seen.max(time);
+    }
+
+    fn put(self, finding: &mut Finding) {
+        finding.state = self.state;
+        finding.first_seen = self.first_seen;
+        finding.last_seen = self.last_seen;
+        finding.resolved_at = self.resolved_at;
+        finding.opened_count = self.opened_count;
+        finding.event_count = self.event_count;
+    }
 }
 
 fn resolution_of(finding: &Finding) -> Option<Value> {
@@ -213,17 +269,53 @@ fn write_evidence(evidence: &mut Value, records: &[Record], resolution: Option<V
     map.extend(resolution.map(|reason| (RESOLUTION.to_owned(), reason)));
 }
 
-/// How many calls the records tell of: records that share a key, directly or through others, are one.
-fn count_calls(records: &[Record]) -> u64 {
-    let mut calls: Vec<BTreeSet<&str>> = Vec::new();
-    for record in records {
-        let keys: BTreeSet<&str> = record.keys.iter().map(String::as_str).collect();
-        let (same, mut others): (Vec<_>, Vec<_>) =
-            calls.into_iter().partition(|call| !call.is_disjoint(&keys));
-        others.push(same.into_iter().flatten().chain(keys).collect());
-        calls = others;
+/// How many calls some records tell of: records that share a key, directly or through others, are one.
+#[derive(Debug, Default)]
+struct Calls {
+    by_key: BTreeMap<String, usize>,
+    /// For each record the one that it goes together with, and itself if it is the first of them.
+    parents: Vec<usize>,
+    count: u64,
+}
+
+impl Calls {
+    fn add(&mut self, record: &Record) {
+        let own = self.parents.len();
+        self.parents.push(own);
+        self.count += 1;
+        for key in &record.keys {
+            match self.by_key.get(key) {
+                Some(other) => self.join(own, *other),
+                None => _ = self.by_key.insert(key.clone(), own),
+            }
+        }
     }
-    calls.len() as u64
+
+    fn count(&self) -> u64 {
+        self.count
+    }
+
+    fn join(&mut self, one: usize, other: usize) {
+        let (one, other) = (self.root(one), self.root(other));
+        if one != other
+            && let Some(parent) = self.parents.get_mut(one.max(other))
+        {
+            *parent = one.min(other);
+            self.count -= 1;
+        }
+    }
+
+    fn root(&mut self, mut of: usize) -> usize {
+        while let Some(parent) = self.parents.get(of).copied().filter(|parent| *parent != of) {
+            // Half the way is cut off, so that the next one is short.
+            let above = self.parents.get(parent).copied().unwrap_or(parent);
+            if let Some(slot) = self.parents.get_mut(of) {
+                *slot = above;
+            }
+            of = above;
+        }
+        of
+    }
 }
 
 /// The step from what the store has to what the batch made of it.

@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Transaction};
 
 use super::sql::{
-    About, ROWS, column, count, from_name, micros, rows_of_placeholders, statement, time, uncount,
+    About, column, count, from_name, micros, rows_of, rows_of_placeholders, statement, time, uncount,
 };
 use super::{Result, Store, StoreError};
 use crate::model::{Cursor, Reading, SubjectKind};
@@ -95,7 +95,7 @@ pub(super) async fn write_readings(
         }
     }
     let latest: Vec<_> = latest.into_iter().collect();
-    for chunk in latest.chunks(ROWS) {
+    for chunk in latest.chunks(rows_of(9)) {
         let mut query = statement(format!(
             "INSERT INTO reading (account, region, api, result, at, since, attempts, failed, detail) VALUES {}
              ON CONFLICT (account, region, api) DO UPDATE SET result = excluded.result, at = excluded.at,

@@ -8,7 +8,7 @@ use sqlx::{Any, AnyConnection, Transaction};
 
 use super::sql::{
     About, ROWS, Statement, column, count, from_json, from_name, json, micros, name_of, placeholders,
-    rows_of_placeholders, statement, time, uncount,
+    rows_of, rows_of_placeholders, statement, time, uncount,
 };
 use super::{Result, Store};
 use crate::model::{
@@ -245,7 +245,7 @@ pub(super) async fn write(
     let by_id: BTreeMap<&str, &Finding> =
         changes.iter().map(|change| (change.finding.id.as_str(), &change.finding)).collect();
     let findings: Vec<&Finding> = by_id.into_values().collect();
-    for chunk in findings.chunks(ROWS) {
+    for chunk in findings.chunks(rows_of(24)) {
         write_findings(transaction, chunk).await?;
     }
     // A refreshment is no step: a violation that stands for a year would else fill the history.
@@ -255,7 +255,7 @@ pub(super) async fn write(
         .map(|change| Ok(((change.finding.id.as_str(), name_of(&change.transition, WHAT)?), change)))
         .collect::<Result<_>>()?;
     let steps: Vec<_> = steps.into_iter().collect();
-    for chunk in steps.chunks(ROWS) {
+    for chunk in steps.chunks(rows_of(7)) {
         let mut query = statement(format!(
             "INSERT INTO finding_history (finding, at, transition, state, level, message, exception)
              VALUES {} ON CONFLICT (finding, at, transition) DO NOTHING",

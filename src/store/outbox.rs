@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Any, AnyConnection, Transaction};
 
 use super::sql::{
-    About, ROWS, column, from_json, json, micros, placeholders, rows_of_placeholders, statement, time,
-    uncount,
+    About, ROWS, column, from_json, json, micros, placeholders, rows_of, rows_of_placeholders, statement,
+    time, uncount,
 };
 use super::{Reach, Result, Store};
 use crate::model::OutboxRow;
@@ -214,7 +214,7 @@ pub(super) async fn write(
 ) -> Result<()> {
     let mut ids = BTreeSet::new();
     let fresh: Vec<&OutboxRow> = rows.iter().filter(|row| ids.insert(&row.id)).collect();
-    for chunk in fresh.chunks(ROWS) {
+    for chunk in fresh.chunks(rows_of(6)) {
         // `WHERE` keeps SQLite from taking `ON CONFLICT` for a join's condition.
         let mut query = statement(format!(
             "INSERT INTO outbox (id, seq, topic, about, message, state, created_at, attempts, next_at,
@@ -247,7 +247,7 @@ async fn write_said(
     at: DateTime<Utc>,
 ) -> Result<()> {
     let said: Vec<_> = said.into_iter().collect();
-    for chunk in said.chunks(ROWS) {
+    for chunk in said.chunks(rows_of(4)) {
         let mut query = statement(format!(
             "INSERT INTO notification (topic, about, reason, at) VALUES {}
              ON CONFLICT (topic, about, reason) DO UPDATE SET at = excluded.at",

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use sqlx::{Any, Transaction};
 
 use super::sql::{
-    About, ROWS, column, from_json, json, micros, placeholders, rows_of_placeholders, statement, time,
+    About, ROWS, column, from_json, json, micros, placeholders, rows_of, rows_of_placeholders, statement,
+    time,
 };
 use super::{Result, Store};
 use crate::findings::hash_of;
@@ -155,7 +156,7 @@ pub(super) async fn write(transaction: &mut Transaction<'_, Any>, snapshots: &[S
     }
     for (kind, rows) in [(KEY, keys), (ACCOUNT_REGION, regions)] {
         let rows: Vec<(String, Row)> = rows.into_iter().collect();
-        for chunk in rows.chunks(ROWS) {
+        for chunk in rows.chunks(rows_of(7)) {
             write_chunk(transaction, kind, chunk).await?;
         }
     }

@@ -10,9 +10,17 @@ use sqlx::{Any, AssertSqlSafe, ColumnIndex, Decode, Row, Type};
 
 use super::{Result, StoreError};
 
-/// How many rows go into one statement: far below what either database takes in parameters, and enough for
-/// the round trips not to matter.
-pub(super) const ROWS: usize = 500;
+/// How many parameters go into one statement, about: enough for the round trips not to matter. SQLite finds the place
+/// of each by going through all, so that a statement costs the square of them.
+const PARAMETERS: usize = 150;
+
+/// How many values go into one statement.
+pub(super) const ROWS: usize = PARAMETERS;
+
+/// How many rows of so many columns go into one statement.
+pub(super) const fn rows_of(columns: usize) -> usize {
+    if columns < PARAMETERS { PARAMETERS / columns } else { 1 }
+}
 
 /// A statement with its parameters.
 pub(super) type Statement = Query<'static, Any, AnyArguments>;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Any, Transaction};
 
 use super::sql::{
-    About, ROWS, column, from_json, from_name, json, micros, placeholders, rows_of_placeholders, statement,
-    time, uncount,
+    About, ROWS, column, from_json, from_name, json, micros, placeholders, rows_of, rows_of_placeholders,
+    statement, time, uncount,
 };
 use super::{Result, Store};
 use crate::model::{AccountId, Outcome, Subject, SubjectKind, SubjectVerdicts, Verdict};
@@ -165,7 +165,7 @@ pub(super) async fn write(
         .map(|judged| ((judged.subject.kind.as_str(), judged.subject.id.as_str()), judged))
         .collect();
     let judged: Vec<_> = by_subject.into_iter().collect();
-    for chunk in judged.chunks(ROWS) {
+    for chunk in judged.chunks(rows_of(8)) {
         let mut query = statement(format!(
             "INSERT INTO verdict (kind, id, account, region, boundary, subject, judged_at, outcomes) VALUES {}
              ON CONFLICT (kind, id) DO UPDATE SET account = excluded.account, region = excluded.region,
