@@ -7,8 +7,10 @@
 
 mod container;
 mod envelope;
+mod expected;
 mod field;
 mod inflate;
+mod lanes;
 mod problem;
 mod raw;
 mod scan;
