@@ -12,7 +12,7 @@ use super::envelope::{Fields, Taken};
 use super::raw::{has_broken_string, is_blank};
 use super::scan::Index;
 use super::skip::Skip;
-use super::split::significant;
+use super::split::{Span, significant};
 use super::window::Window;
 use super::{Limits, Malformed, Place, Problem, Sink, Summary};
 
@@ -26,6 +26,8 @@ const MAX_KEY: usize = 1024;
 pub(super) struct Reader<'r, R, S> {
     window: Window<R>,
     index: Index,
+    /// That of a record within an event of EventBridge.
+    inner: Index,
     fields: Fields,
     limits: &'r Limits,
     sink: &'r mut S,
@@ -39,7 +41,8 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
     pub(super) fn new(input: R, limits: &'r Limits, sink: &'r mut S, window: usize) -> Self {
         Self {
             window: Window::new(input, limits.max_inflated, window),
-            index: Index::new(0),
+            index: Index::new(),
+            inner: Index::new(),
             fields: Fields::new(),
             limits,
             sink,
@@ -88,21 +91,21 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
             if !self.window.refill() {
                 return None;
             }
-            self.index = Index::new(self.window.start);
+            self.index.restart(self.window.start);
         }
         None
     }
 
     fn fill(&mut self) -> bool {
         let more = self.window.fill();
-        self.index = Index::new(self.window.start);
+        self.index.restart(self.window.start);
         more
     }
 
     /// Goes on from a place outside of a string, where all is looked at anew.
     fn go_to(&mut self, at: usize) {
         self.window.start = at;
-        self.index = Index::new(at);
+        self.index.restart(at);
     }
 
     /// Goes over the rest of an array of records, from behind its bracket.
@@ -306,23 +309,26 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
     /// Hands on the object that ends before a place.
     fn take(&mut self, end: usize, problem: Option<Problem>, stands_alone: bool) {
         let place = self.place();
-        let text = self.window.text();
-        let mut record = text.get(self.window.start..end).unwrap_or_default();
         if let Some(problem) = problem {
             return self.malformed(problem);
         }
+        let (mut text, mut index) = (self.window.text(), &self.index);
+        let mut span = Span { start: self.window.start, end };
         let mut outcome = Ok(());
-        if let Some(detail) = self.fields.detail(record) {
-            record = detail.of(record);
-            outcome = match self.fields.take(record, &mut Index::new(0), 0, self.limits, false) {
+        if let Some(detail) = self.fields.detail(text) {
+            text = detail.of(text);
+            span = Span { start: 0, end: text.len() };
+            self.inner.restart(0);
+            outcome = match self.fields.take(text, &mut self.inner, 0, self.limits, false) {
                 Taken::Whole(_, None) => Ok(()),
                 Taken::Whole(_, Some(problem)) => Err(problem),
                 _ => Err(Problem::not_json("the end of `detail`")),
             };
+            index = &self.inner;
         } else if stands_alone && self.fields.is_no_record() {
             outcome = Err(Problem::NoRecords);
         }
-        match outcome.and_then(|()| self.fields.envelope(record)) {
+        match outcome.and_then(|()| self.fields.envelope(text, index, span)) {
             Ok(envelope) => {
                 self.sink.record(&envelope, place);
                 self.summary.records += 1;

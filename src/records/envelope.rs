@@ -1,25 +1,34 @@
 //! A record read no further than asked: its top-level fields are found in one pass, their values left as they stand.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use chrono::DateTime;
 
+use super::expected::Order;
 use super::field::{COUNT, Field};
 use super::raw::{Raw, is_key, unescaped};
 use super::scan::Index;
-use super::split::{Span, Step, Walk};
+use super::split::{Span, Stop, Walk};
 use super::{Limits, Problem};
 
 /// From how many fields without a place of their own on they are sorted to find one that comes twice.
 const MANY: usize = 16;
 
 /// A record whose fields are found and not read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Envelope<'a> {
-    record: &'a [u8],
-    fields: &'a [Span; COUNT],
-    others: &'a [Other],
+    record: Raw<'a>,
+    text: &'a [u8],
+    index: &'a Index,
+    fields: &'a Fields,
     seconds: i64,
+}
+
+impl fmt::Debug for Envelope<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Envelope").field(&self.json()).finish()
+    }
 }
 
 /// A field that AWS does not document: its key without quotes, and its value.
@@ -32,14 +41,13 @@ struct Other {
 impl<'a> Envelope<'a> {
     /// The whole record as it came.
     pub fn json(&self) -> &'a str {
-        Raw::new(self.record).json()
+        self.record.json()
     }
 
     /// The value of a field.
     #[inline]
     pub fn field(&self, field: Field) -> Option<Raw<'a>> {
-        let span = self.fields.get(field as usize)?;
-        (!span.is_empty()).then(|| Raw::new(span.of(self.record)))
+        self.fields.place(field).map(|span| self.raw(span))
     }
 
     /// The value of any top-level field by its name.
@@ -47,8 +55,13 @@ impl<'a> Envelope<'a> {
         if let Some(field) = Field::of(name.as_bytes()) {
             return self.field(field);
         }
-        let other = self.others.iter().find(|other| is_key(other.key.of(self.record), name))?;
-        Some(Raw::new(other.value.of(self.record)))
+        let other = self.fields.others.iter().find(|other| is_key(other.key.of(self.text), name))?;
+        Some(self.raw(other.value))
+    }
+
+    #[inline]
+    fn raw(&self, span: Span) -> Raw<'a> {
+        Raw::new(self.text, self.index, span)
     }
 
     /// The value at a path through objects, such as `["userIdentity", "sessionContext"]`.
@@ -85,16 +98,32 @@ pub(super) enum Taken {
 pub(super) struct Fields {
     /// Where the record begins in the text.
     start: usize,
+    /// Which fields it has: a bit each. The places of the others are those of former records.
+    present: u64,
     known: [Span; COUNT],
     others: Vec<Other>,
     twice: Option<Field>,
     /// Whether there may be escapes in it.
     has_rare: bool,
+    order: Order,
+    minute: Minute,
 }
+
+// Each field has a bit.
+const _: () = assert!(COUNT <= 64, "more fields than bits");
 
 impl Fields {
     pub(super) fn new() -> Self {
-        Self { start: 0, known: [Span::default(); COUNT], others: Vec::new(), twice: None, has_rare: false }
+        Self {
+            start: 0,
+            present: 0,
+            known: [Span::default(); COUNT],
+            others: Vec::new(),
+            twice: None,
+            has_rare: false,
+            order: Order::new(),
+            minute: Minute::default(),
+        }
     }
 
     /// Takes the object at a place. If asked to, it turns back at an array `Records`.
@@ -107,96 +136,109 @@ impl Fields {
         container: bool,
     ) -> Taken {
         self.start = start;
-        self.known = [Span::default(); COUNT];
+        self.present = 0;
         self.others.clear();
         self.twice = None;
-        // Kept in registers, which a borrowed one is not.
-        let mut own = *index;
-        own.forget_rare();
-        let taken = self.members(text, &mut own, limits, container);
-        self.has_rare = own.has_rare();
-        *index = own;
-        taken
-    }
-
-    #[inline]
-    fn members(&mut self, text: &[u8], index: &mut Index, limits: &Limits, container: bool) -> Taken {
-        let mut walk = Walk::new(self.start + 1);
+        self.order.begin();
+        while index.is_at_end(start) && index.more(text, start) {}
+        let mut walk = Walk::new(index, start + 1);
         loop {
-            let (key, key_end, first) = match walk.key(text, index) {
-                Step::Next(key) => key,
-                Step::End(at) => return self.ended(text, index, at, walk.deepest, limits),
-                Step::Short => return Taken::Short,
-                Step::Bad(at, expected) => return broken(text, index, at, expected),
-            };
-            let name = text.get(key + 1..key_end - 1).unwrap_or_default();
-            let field = Field::of(name);
-            if field.is_none() && container && first == b'[' && name == b"Records" {
-                return Taken::Container(walk.at);
-            }
-            let begin = walk.at;
-            match walk.value(text, index, first) {
-                Step::Next(end) => self.note(field, name, key, begin, end),
-                Step::Bad(at, expected) => return broken(text, index, at, expected),
-                Step::Short | Step::End(_) => return Taken::Short,
+            match self.member(text, index, &walk, container) {
+                Ok(end) => walk.pass(end),
+                Err(Stop::Short) if index.more(text, start) => {}
+                Err(Stop::Short) => return Taken::Short,
+                Err(Stop::End(at)) => return self.ended(text, index, at, limits),
+                Err(Stop::Bad(at, expected)) => return broken(text, index, &walk, at, expected),
+                Err(Stop::Container(at)) => return Taken::Container(at),
             }
         }
+    }
+
+    /// Takes the next member: where it ends.
+    #[inline]
+    fn member(&mut self, text: &[u8], index: &Index, walk: &Walk, container: bool) -> Result<usize, Stop> {
+        let (field, name) = self.order.guess();
+        if let Some(value) = walk.expected(text, index, name) {
+            self.order.came(field);
+            self.note(field, value);
+            return Ok(value.end);
+        }
+        if let Some(at) = walk.end(text) {
+            return Err(Stop::End(at));
+        }
+        self.any_member(text, index, *walk, container)
+    }
+
+    #[inline(never)]
+    fn any_member(&mut self, text: &[u8], index: &Index, walk: Walk, container: bool) -> Result<usize, Stop> {
+        let key = walk.key(text, index)?;
+        let [b'"', name @ .., b'"'] = key.span.of(text) else { return Err(Stop::Short) };
+        let field = Field::of(name);
+        if container && field.is_none() && name == b"Records" && key.value.0 == b'[' {
+            return Err(Stop::Container(key.value.1));
+        }
+        let value = walk.value(text, index, key.value)?;
+        if let Some(field) = field {
+            self.order.learn(field);
+            self.note(field, value);
+        } else {
+            let key = Span { start: key.span.start + 1, end: key.span.end - 1 };
+            self.note_other(key, name, value);
+        }
+        Ok(value.end)
     }
 
     /// Keeps where a field is.
     #[inline]
-    fn note(&mut self, field: Option<Field>, name: &[u8], key: usize, begin: usize, end: usize) {
-        let value = Span { start: begin - self.start, end: end - self.start };
-        if let Some(place) = field.and_then(|field| self.known.get_mut(field as usize)) {
-            if !place.is_empty() {
-                self.twice = field;
-            }
+    fn note(&mut self, field: Field, value: Span) {
+        let bit = 1 << field as u32;
+        if self.present & bit != 0 {
+            self.twice = Some(field);
+        }
+        self.present |= bit;
+        if let Some(place) = self.known.get_mut(field as usize) {
             *place = value;
-        } else {
-            self.note_other(name, key, value);
         }
     }
 
     #[cold]
-    fn note_other(&mut self, name: &[u8], key: usize, value: Span) {
+    fn note_other(&mut self, key: Span, name: &[u8], value: Span) {
         // A documented name may be written with escapes.
         let escaped = memchr::memchr(b'\\', name).and_then(|_| unescaped(name));
-        if let Some(field) = escaped.and_then(|name| Field::of(name.as_bytes()))
-            && let Some(place) = self.known.get_mut(field as usize)
-        {
-            if !place.is_empty() {
-                self.twice = Some(field);
-            }
-            *place = value;
-            return;
+        match escaped.and_then(|name| Field::of(name.as_bytes())) {
+            Some(field) => self.note(field, value),
+            None => self.others.push(Other { key, value }),
         }
-        let start = key + 1 - self.start;
-        self.others.push(Other { key: Span { start, end: start + name.len() }, value });
     }
 
     /// What is wrong with a record that is whole.
-    fn ended(&self, text: &[u8], index: &Index, at: usize, deepest: usize, limits: &Limits) -> Taken {
-        let record = text.get(self.start..=at).unwrap_or_default();
-        let problem = if record.len() > limits.max_record {
+    fn ended(&mut self, text: &[u8], index: &Index, at: usize, limits: &Limits) -> Taken {
+        let end = at + 1;
+        self.has_rare = index.has_rare(self.start, end);
+        let problem = if end - self.start > limits.max_record {
             Some(Problem::TooLarge { limit: limits.max_record })
-        } else if deepest >= limits.max_depth {
+        } else if index.is_deeper(self.start, limits.max_depth) {
             Some(Problem::TooDeep { limit: limits.max_depth })
-        } else if index.has_rare() && std::str::from_utf8(record).is_err() {
+        } else if self.has_rare && !self.is_utf8(text, end) {
             Some(Problem::NotUtf8)
         } else if let Some(field) = self.twice {
             Some(Problem::duplicate(field.name()))
         } else {
-            self.other_twice(record).map(|key| Problem::duplicate(&key))
+            self.other_twice(text).map(|key| Problem::duplicate(&key))
         };
-        Taken::Whole(at + 1, problem)
+        Taken::Whole(end, problem)
+    }
+
+    fn is_utf8(&self, text: &[u8], end: usize) -> bool {
+        std::str::from_utf8(Span { start: self.start, end }.of(text)).is_ok()
     }
 
     /// A field without a place of its own that comes twice.
-    fn other_twice<'t>(&self, record: &'t [u8]) -> Option<Cow<'t, str>> {
+    fn other_twice<'t>(&self, text: &'t [u8]) -> Option<Cow<'t, str>> {
         if self.others.len() < 2 {
             return None;
         }
-        let key = |other: &Other| unescaped(other.key.of(record)).unwrap_or_default();
+        let key = |other: &Other| unescaped(other.key.of(text)).unwrap_or_default();
         let mut keys: Vec<Cow<'t, str>> = self.others.iter().map(key).collect();
         if keys.len() < MANY {
             let is_twice =
@@ -210,12 +252,13 @@ impl Fields {
     }
 
     /// Where the record within an event of EventBridge is, if this is one.
-    pub(super) fn detail(&self, record: &[u8]) -> Option<Span> {
+    #[inline]
+    pub(super) fn detail(&self, text: &[u8]) -> Option<Span> {
         if self.has(Field::EventId) {
             return None;
         }
-        let detail = self.others.iter().find(|other| is_key(other.key.of(record), "detail"))?.value;
-        (detail.of(record).first() == Some(&b'{')).then_some(detail)
+        let detail = self.others.iter().find(|other| is_key(other.key.of(text), "detail"))?.value;
+        (detail.of(text).first() == Some(&b'{')).then_some(detail)
     }
 
     /// Whether nothing says that this object is a record.
@@ -224,28 +267,40 @@ impl Fields {
         !telling.into_iter().any(|field| self.has(field))
     }
 
+    #[inline]
     fn has(&self, field: Field) -> bool {
-        self.known.get(field as usize).is_some_and(|span| !span.is_empty())
+        self.present & (1 << field as u32) != 0
+    }
+
+    /// Where a field is.
+    #[inline]
+    fn place(&self, field: Field) -> Option<Span> {
+        if self.has(field) { self.known.get(field as usize).copied() } else { None }
     }
 
     /// The envelope of a record that has what every record has.
-    pub(super) fn envelope<'a>(&'a self, record: &'a [u8]) -> Result<Envelope<'a>, Problem> {
-        let text = |field: Field| {
-            let span = self.known.get(field as usize).copied().unwrap_or_default();
-            match span.of(record) {
-                [] => Err(Problem::Missing(field.name())),
-                [b'"', inner @ .., b'"'] if !inner.is_empty() && (!self.has_rare || is_text(inner)) => {
-                    Ok(inner)
-                }
-                _ => Err(Problem::WrongType(field.name())),
-            }
-        };
-        text(Field::EventId)?;
-        text(Field::EventName)?;
-        text(Field::EventSource)?;
-        let time = text(Field::EventTime)?;
-        let seconds = seconds(time).ok_or(Problem::WrongType(Field::EventTime.name()))?;
-        Ok(Envelope { record, fields: &self.known, others: &self.others, seconds })
+    #[inline]
+    pub(super) fn envelope<'a>(
+        &'a mut self,
+        text: &'a [u8],
+        index: &'a Index,
+        span: Span,
+    ) -> Result<Envelope<'a>, Problem> {
+        self.needed(text, Field::EventId)?;
+        self.needed(text, Field::EventName)?;
+        self.needed(text, Field::EventSource)?;
+        let time = self.needed(text, Field::EventTime)?;
+        let seconds = self.minute.seconds(time).ok_or(Problem::WrongType(Field::EventTime.name()))?;
+        Ok(Envelope { record: Raw::new(text, index, span), text, index, fields: self, seconds })
+    }
+
+    /// What is between the quotes of a text that every record has.
+    #[inline]
+    fn needed<'t>(&self, text: &'t [u8], field: Field) -> Result<&'t [u8], Problem> {
+        match self.place(field).ok_or(Problem::Missing(field.name()))?.of(text) {
+            [b'"', inner @ .., b'"'] if !inner.is_empty() && (!self.has_rare || is_text(inner)) => Ok(inner),
+            _ => Err(Problem::WrongType(field.name())),
+        }
     }
 }
 
@@ -257,10 +312,40 @@ fn is_text(inner: &[u8]) -> bool {
 
 /// Passes by the rest of an object whose grammar is broken at a place. Its brackets tell where it ends.
 #[cold]
-fn broken(text: &[u8], index: &mut Index, at: usize, expected: &str) -> Taken {
-    match index.close(text, at) {
-        Some(close) => Taken::Whole(close.at + 1, Some(Problem::not_json(expected))),
-        None => Taken::Short,
+fn broken(text: &[u8], index: &mut Index, walk: &Walk, at: usize, expected: &str) -> Taken {
+    loop {
+        if let Some(close) = walk.close(index, at) {
+            return Taken::Whole(close + 1, Some(Problem::not_json(expected)));
+        }
+        if !index.more(text, at) {
+            return Taken::Short;
+        }
+    }
+}
+
+/// The minute of the record before, which is mostly that of the next one too.
+#[derive(Debug, Default)]
+struct Minute {
+    /// As CloudTrail writes it, up to the colon before the seconds.
+    text: [u8; 17],
+    /// When it began.
+    seconds: i64,
+}
+
+impl Minute {
+    /// The seconds since 1970 of a time as RFC 3339 has it.
+    #[inline]
+    fn seconds(&mut self, time: &[u8]) -> Option<i64> {
+        if let Some((text, [s1, s2, b'Z'])) = time.split_first_chunk()
+            && let Some(second) = two(*s1, *s2).filter(|second| *second < 60)
+        {
+            if *text != self.text {
+                let begun = seconds(time)? - second;
+                *self = Self { text: *text, seconds: begun };
+            }
+            return Some(self.seconds + second);
+        }
+        seconds(time)
     }
 }
 
@@ -278,10 +363,6 @@ fn plain_seconds(time: &[u8]) -> Option<i64> {
     else {
         return None;
     };
-    let two = |tens: u8, ones: u8| {
-        let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-        (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones))
-    };
     let year = two(y1, y2)? * 100 + two(y3, y4)?;
     let (month, day) = (two(m1, m2)?, two(d1, d2)?);
     let (hour, minute, second) = (two(h1, h2)?, two(n1, n2)?, two(s1, s2)?);
@@ -290,6 +371,13 @@ fn plain_seconds(time: &[u8]) -> Option<i64> {
         return None;
     }
     Some(((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second)
+}
+
+/// A number of two digits.
+#[inline]
+fn two(tens: u8, ones: u8) -> Option<i64> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones))
 }
 
 /// The days since 1970 of a date in the Gregorian calendar: years are taken to begin in March, so that the leap day

@@ -7,8 +7,10 @@
 
 mod container;
 mod envelope;
+mod expected;
 mod field;
 mod inflate;
+mod lanes;
 mod problem;
 mod raw;
 mod scan;
@@ -90,7 +92,8 @@ pub struct Summary {
 /// them a record or an event of EventBridge around one.
 ///
 /// Memory is bounded by the limits, whatever the file's size: a window of 256 KiB, which grows to twice the largest
-/// record that comes, and never beyond four times `max_record`.
+/// record that comes, and never beyond four times `max_record`. What was found in it takes five eighths of that on
+/// top.
 pub fn read(input: impl Read, limits: &Limits, sink: &mut impl Sink) -> Summary {
     container::Reader::new(input, limits, sink, WINDOW).run()
 }

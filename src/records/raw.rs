@@ -1,45 +1,57 @@
 //! One JSON value as it stands in a record, read no further than asked.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::scan::Index;
-use super::split::{Step, Walk, significant};
+use super::split::{Span, Walk, significant};
 
 /// The slice of one JSON value.
 ///
 /// Its brackets and strings are known to close; what is within may be no JSON, and then reads as nothing. What
 /// has to be JSON goes through [`parse`](super::parse).
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Raw<'a> {
-    json: &'a [u8],
+    text: &'a [u8],
+    /// What was found in the text.
+    index: &'a Index,
+    /// Where the value is in the text, without white space around it.
+    span: Span,
+}
+
+impl fmt::Debug for Raw<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Raw").field(&self.json()).finish()
+    }
 }
 
 impl<'a> Raw<'a> {
-    /// A value without white space around it.
-    pub(super) fn new(json: &'a [u8]) -> Self {
-        Self { json }
+    /// A value in a text that was looked at.
+    #[inline]
+    pub(super) fn new(text: &'a [u8], index: &'a Index, span: Span) -> Self {
+        Self { text, index, span }
     }
 
     /// The value as it stands.
     pub fn json(self) -> &'a str {
         // Whole records were checked to be UTF-8, and values begin and end at ASCII.
-        std::str::from_utf8(self.json).unwrap_or_default()
+        std::str::from_utf8(self.bytes()).unwrap_or_default()
     }
 
     /// The value as it stands, for what only compares it: nothing is checked anew.
     #[inline]
     pub fn bytes(self) -> &'a [u8] {
-        self.json
+        self.span.of(self.text)
     }
 
     /// Whether it is `null`.
     pub fn is_null(self) -> bool {
-        self.json == b"null"
+        self.bytes() == b"null"
     }
 
     /// `true` or `false`; none for all other values.
     pub fn bool(self) -> Option<bool> {
-        match self.json {
+        match self.bytes() {
             b"true" => Some(true),
             b"false" => Some(false),
             _ => None,
@@ -48,24 +60,26 @@ impl<'a> Raw<'a> {
 
     /// A text without its escapes, borrowed if there are none; none for all other values.
     pub fn text(self) -> Option<Cow<'a, str>> {
-        let [b'"', inner @ .., b'"'] = self.json else { return None };
-        unescaped(inner)
+        let [b'"', inner @ .., b'"'] = self.bytes() else { return None };
+        if self.has_rare() { unescaped(inner) } else { std::str::from_utf8(inner).ok().map(Cow::Borrowed) }
     }
 
     /// Whether it is an array.
     pub fn is_list(self) -> bool {
-        self.json.first() == Some(&b'[')
+        self.bytes().first() == Some(&b'[')
     }
 
     /// Whether it is an object.
     pub fn is_object(self) -> bool {
-        self.json.first() == Some(&b'{')
+        self.bytes().first() == Some(&b'{')
     }
 
     /// The value of a key of an object; none if it is absent, or this is no object. A key that comes twice
     /// gives the first one.
     pub fn get(self, key: &str) -> Option<Raw<'a>> {
-        self.entries().find(|(name, _)| is_key(name, key)).map(|(_, value)| value)
+        let has_rare = self.has_rare();
+        let is_it = |name: &[u8]| if has_rare { is_key(name, key) } else { name == key.as_bytes() };
+        self.entries().find(|(name, _)| is_it(name)).map(|(_, value)| value)
     }
 
     /// The value at a path through objects.
@@ -75,8 +89,7 @@ impl<'a> Raw<'a> {
 
     /// The items of an array; nothing for all other values.
     pub fn items(self) -> RawItems<'a> {
-        let json: &[u8] = if self.is_list() { self.json } else { &[] };
-        RawItems { json, index: Index::new(0), walk: Walk::new(1) }
+        RawItems { raw: self, walk: self.is_list().then(|| self.walk()) }
     }
 
     /// The members of an object; nothing for all other values.
@@ -85,47 +98,61 @@ impl<'a> Raw<'a> {
     }
 
     /// The members with their keys as they stand.
+    #[inline]
     fn entries(self) -> impl Iterator<Item = (&'a [u8], Raw<'a>)> + use<'a> {
-        let mut index = Index::new(0);
-        let mut walk = Walk::new(1);
-        let mut json = if self.is_object() { self.json } else { &[] };
+        let mut walk = self.is_object().then(|| self.walk());
         std::iter::from_fn(move || {
-            let entry = entry(json, &mut walk, &mut index);
+            let entry = self.entry(walk.as_mut()?);
             if entry.is_none() {
-                json = &[];
+                walk = None;
             }
             entry
         })
+    }
+
+    #[inline]
+    fn entry(self, walk: &mut Walk) -> Option<(&'a [u8], Raw<'a>)> {
+        let key = walk.key(self.text, self.index).ok()?;
+        let span = walk.value(self.text, self.index, key.value).ok()?;
+        walk.pass(span.end);
+        let [b'"', name @ .., b'"'] = key.span.of(self.text) else { return None };
+        Some((name, Raw { span, ..self }))
+    }
+
+    /// Goes over what is in its brackets.
+    #[inline]
+    fn walk(self) -> Walk {
+        Walk::new(self.index, self.span.start + 1)
+    }
+
+    /// Whether there may be escapes in it.
+    #[inline]
+    fn has_rare(self) -> bool {
+        self.index.has_rare(self.span.start, self.span.end)
     }
 }
 
 /// The items of an array.
 #[derive(Debug, Clone)]
 pub struct RawItems<'a> {
-    json: &'a [u8],
-    index: Index,
-    walk: Walk,
+    raw: Raw<'a>,
+    /// None at the end.
+    walk: Option<Walk>,
 }
 
 impl<'a> Iterator for RawItems<'a> {
     type Item = Raw<'a>;
 
     fn next(&mut self) -> Option<Raw<'a>> {
-        match self.walk.item(self.json, &mut self.index) {
-            Step::Next((start, end)) => self.json.get(start..end).map(Raw::new),
-            _ => {
-                self.json = &[];
-                None
-            }
+        let Raw { text, index, .. } = self.raw;
+        let walk = self.walk.as_mut()?;
+        if let Ok(span) = walk.item(text, index) {
+            walk.pass(span.end);
+            return Some(Raw { span, ..self.raw });
         }
+        self.walk = None;
+        None
     }
-}
-
-fn entry<'a>(json: &'a [u8], walk: &mut Walk, index: &mut Index) -> Option<(&'a [u8], Raw<'a>)> {
-    let Step::Next((start, end, first)) = walk.key(json, index) else { return None };
-    let begin = walk.at;
-    let Step::Next(finish) = walk.value(json, index, first) else { return None };
-    Some((json.get(start + 1..end - 1)?, Raw::new(json.get(begin..finish)?)))
 }
 
 /// Whether a key as it stands is a name.

@@ -2,153 +2,327 @@
 //!
 //! Each block of 64 bytes becomes a few masks of 64 bits, with a bit per byte. Quotes that a backslash escapes are
 //! taken out, and brackets within strings. All that follows hops from bit to bit and never looks at what is between.
+//! Masks are made of a page of blocks at a time, without a branch, and kept as long as the text is, so that what is
+//! nested in a record is found by them as well.
 
-use wide::u8x16;
+use std::num::NonZero;
+
+use fearless_simd::Simd;
+
+use super::lanes::{Chunk, Processor, backslashes, masks};
 
 /// How many bytes are looked at in one step.
 pub(super) const BLOCK: usize = 64;
 
+/// How many blocks are looked at at a time: as many as a mask has bits.
+const PAGE: usize = 64;
+
 /// Every second bit, beginning with the lowest.
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
-/// Where a bracket closes, or that it does not within the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Close {
-    /// The place of the closing bracket.
-    pub(super) at: usize,
-    /// How many levels were open at most, with the bracket itself.
-    pub(super) deepest: usize,
+/// What is known of a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    /// Opening brackets outside of strings.
+    opens: u64,
+    /// Closing brackets outside of strings.
+    closes: u64,
+    /// How many brackets are open where it begins.
+    depth: i64,
+    /// How many are open within it at least. It may be less than there ever are.
+    low: i64,
 }
 
-/// How far a text has been looked at, and the masks of the block that it stands in.
-///
-/// It begins outside of a string and only goes forward. The text is given to each call, since it is moved when
-/// more of it comes; an index is then begun anew.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Index {
-    /// Where the next block begins.
-    next: usize,
-    /// Quotes of this block that begin or end a string and were not taken yet.
-    quotes: u64,
-    /// Brackets of this block outside of strings.
-    brackets: u64,
-    /// All ones if the next block begins within a string.
+impl Block {
+    /// Stands behind the last one.
+    const NONE: Self = Self { opens: 0, closes: 0, depth: 0, low: i64::MAX };
+}
+
+/// What a block has to be told of all that is before it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct State {
+    /// All ones if it begins within a string.
     in_string: u64,
-    /// One if the next block begins behind a backslash that escapes.
+    /// One if it begins behind a backslash that escapes.
     escaped: u64,
-    /// Whether this block has backslashes or bytes beyond ASCII.
-    rare_block: bool,
-    /// Whether any block since the last [`Self::forget_rare`] has.
-    rare: bool,
+    /// How many brackets are open.
+    depth: i64,
+    /// All bits of all depths at which blocks began: no less than any of them, and huge if one was below zero.
+    depths: u64,
+}
+
+/// How far a text has been looked at, and what was found.
+///
+/// It begins outside of a string. The text is given to each call, since it is moved when more of it comes; an index
+/// then begins anew. What is beyond the part that was looked at is not found: then [`Self::more`] is to be called.
+#[derive(Debug)]
+pub(super) struct Index {
+    processor: Processor,
+    /// Where the first block begins.
+    origin: usize,
+    /// Those that were looked at, one that is none, and what is left of former ones.
+    blocks: Vec<Block>,
+    /// Of each of them the quotes that begin or end a string.
+    quotes: Vec<u64>,
+    /// How many were looked at.
+    count: usize,
+    /// Which blocks have backslashes or bytes beyond ASCII, a page each.
+    rare: Vec<u64>,
+    state: State,
 }
 
 impl Index {
-    /// An index that begins at a place outside of a string.
-    pub(super) fn new(at: usize) -> Self {
-        Self { next: at, quotes: 0, brackets: 0, in_string: 0, escaped: 0, rare_block: false, rare: false }
-    }
-
-    /// Whether there may be backslashes or bytes beyond ASCII in what was looked at since [`Self::forget_rare`].
-    pub(super) fn has_rare(&self) -> bool {
-        self.rare
-    }
-
-    /// Begins to look for such bytes anew, with the block at hand.
-    pub(super) fn forget_rare(&mut self) {
-        self.rare = self.rare_block;
-    }
-
-    /// Takes the next quote that begins or ends a string.
-    #[inline]
-    fn quote(&mut self, text: &[u8]) -> Option<usize> {
-        while self.quotes == 0 {
-            if !self.advance(text) {
-                return None;
-            }
-        }
-        let bit = self.quotes.trailing_zeros() as usize;
-        self.quotes &= self.quotes - 1;
-        Some(self.base() + bit)
-    }
-
-    /// The end of the string that begins at a place, where the next quote that was not taken is.
-    #[inline]
-    pub(super) fn string(&mut self, text: &[u8], start: usize) -> Option<usize> {
-        let opening = self.quote(text)?;
-        debug_assert_eq!(opening, start, "a string begins with the next quote");
-        self.quote(text).map(|closing| closing + 1)
-    }
-
-    /// Finds where the bracket closes that is open at a place, and passes by all that is within.
-    #[inline]
-    pub(super) fn close(&mut self, text: &[u8], inside: usize) -> Option<Close> {
-        let mut depth = 1_usize;
-        let mut deepest = 1_usize;
-        while self.next <= inside {
-            if !self.advance(text) {
-                return None;
-            }
-        }
-        let mut wanted = u64::MAX << (inside.saturating_sub(self.base()) % BLOCK);
-        loop {
-            let mut brackets = self.brackets & wanted;
-            while brackets != 0 {
-                let at = self.base() + brackets.trailing_zeros() as usize;
-                match text.get(at) {
-                    Some(b'{' | b'[') => {
-                        depth += 1;
-                        deepest = deepest.max(depth);
-                    }
-                    Some(b'}' | b']') if depth > 1 => depth -= 1,
-                    Some(b'}' | b']') => {
-                        // Quotes up to here were within.
-                        self.quotes &= !(brackets ^ (brackets - 1));
-                        return Some(Close { at, deepest });
-                    }
-                    _ => {}
-                }
-                brackets &= brackets - 1;
-            }
-            if !self.advance(text) {
-                return None;
-            }
-            wanted = u64::MAX;
-        }
-    }
-
-    fn base(&self) -> usize {
-        self.next.wrapping_sub(BLOCK)
-    }
-
-    /// Looks at the next block; false at the end of the text.
-    #[inline]
-    fn advance(&mut self, text: &[u8]) -> bool {
-        let rest = text.get(self.next..).unwrap_or_default();
-        let bytes = match rest.first_chunk::<BLOCK>() {
-            Some(block) => Bytes::of(block),
-            None if rest.is_empty() => return false,
-            None => Bytes::of(&padded(rest)),
+    /// An index that begins at the beginning of a text.
+    pub(super) fn new() -> Self {
+        let mut index = Self {
+            processor: Processor::found(),
+            origin: 0,
+            blocks: Vec::new(),
+            quotes: Vec::new(),
+            count: 0,
+            rare: Vec::new(),
+            state: State::default(),
         };
-        let mut quotes = bytes.equal(b'"');
-        self.rare_block = bytes.has_rare();
-        if self.rare_block || self.escaped != 0 {
-            self.rare = true;
-            quotes &= !self.escape(bytes.equal(b'\\'));
+        index.restart(0);
+        index
+    }
+
+    /// Begins anew at a place outside of a string.
+    pub(super) fn restart(&mut self, origin: usize) {
+        self.origin = origin;
+        self.count = 0;
+        self.state = State::default();
+        self.rare.clear();
+        self.quotes.clear();
+        self.quotes.push(0);
+        self.blocks.clear();
+        self.blocks.push(Block::NONE);
+    }
+
+    /// Whether a place was not looked at yet.
+    #[inline]
+    pub(super) fn is_at_end(&self, at: usize) -> bool {
+        at.wrapping_sub(self.origin) / BLOCK >= self.count
+    }
+
+    /// Looks on, and at as much as was looked at since a place, so that looking again at what began there costs no
+    /// more than the first time; false at the end of the text.
+    #[cold]
+    pub(super) fn more(&mut self, text: &[u8], since: usize) -> bool {
+        let before = self.count;
+        let seen = (self.origin + self.count * BLOCK).saturating_sub(since);
+        for _ in 0..=seen / (BLOCK * PAGE) {
+            self.page(text);
         }
+        self.count > before
+    }
+
+    /// Looks at one more page.
+    fn page(&mut self, text: &[u8]) {
+        let rest = text.get(self.origin + self.count * BLOCK..).unwrap_or_default();
+        let part = rest.get(..BLOCK * PAGE).unwrap_or(rest);
+        if part.is_empty() {
+            return;
+        }
+        // What is none gives way.
+        self.blocks.truncate(self.count);
+        self.quotes.truncate(self.count);
+        let (whole, tail) = part.as_chunks();
+        let mut rare = self.look(whole);
+        if !tail.is_empty() {
+            rare |= self.look(&[padded(tail)]) << (whole.len() % PAGE);
+        }
+        self.rare.push(rare);
+        self.count = self.blocks.len();
+        self.blocks.push(Block { depth: self.state.depth, ..Block::NONE });
+        self.quotes.push(0);
+    }
+
+    /// Looks at blocks, and tells which of them have rare bytes.
+    fn look(&mut self, text: &[Chunk]) -> u64 {
+        let before = self.blocks.len();
+        self.blocks.resize(before + text.len(), Block::NONE);
+        self.quotes.resize(before + text.len(), 0);
+        let blocks = self.blocks.get_mut(before..).unwrap_or_default();
+        let quotes = self.quotes.get_mut(before..).unwrap_or_default();
+        self.processor.look(text, &mut self.state, blocks, quotes)
+    }
+
+    /// The blocks from that of a place on, with one behind them that is none, and the bit of the place in the first.
+    #[inline]
+    fn from(&self, at: usize) -> Option<(&[Block], usize)> {
+        let at = at.wrapping_sub(self.origin);
+        Some((self.blocks.get(at / BLOCK..)?, at % BLOCK))
+    }
+
+    /// The end of the string whose quote is at a place.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is what reading a record consists of, and short")]
+    pub(super) fn string(&self, start: usize) -> Option<usize> {
+        let inside = start + 1;
+        let at = inside.wrapping_sub(self.origin);
+        let bit = at % BLOCK;
+        let rest = self.quotes.get(at / BLOCK..)?;
+        let [first, second] = rest.first_chunk()?;
+        // The 64 bytes from there on, which are more than most strings have.
+        match NonZero::new((first >> bit) | ((second << 1) << (63 - bit))) {
+            Some(quotes) => Some(inside + quotes.trailing_zeros() as usize + 1),
+            None => Some(inside - bit + far(rest)? + 1),
+        }
+    }
+
+    /// Where, from a place on, so many brackets are open for the first time again, of which there is one more at
+    /// the place: the place of the bracket that closes.
+    #[inline]
+    pub(super) fn close(&self, inside: usize, level: i64) -> Option<usize> {
+        let (blocks, bit) = self.from(inside)?;
+        let (first, rest) = blocks.split_first()?;
+        let mut base = inside - bit;
+        let wanted = u64::MAX << bit;
+        if first.low <= level
+            && let Some(bit) = closing(first.opens & wanted, first.closes & wanted, 1)
+        {
+            return Some(base + bit);
+        }
+        for block in rest {
+            base += BLOCK;
+            if block.low <= level
+                && let Some(bit) = closing(block.opens, block.closes, block.depth - level)
+            {
+                return Some(base + bit);
+            }
+        }
+        None
+    }
+
+    /// How many brackets are open at a place.
+    #[inline]
+    pub(super) fn level(&self, at: usize) -> i64 {
+        let Some(([block, ..], bit)) = self.from(at) else { return 0 };
+        let before = !(u64::MAX << bit);
+        block.depth + i64::from((block.opens & before).count_ones())
+            - i64::from((block.closes & before).count_ones())
+    }
+
+    /// Whether more than so many brackets are open at once in what is open from a place on until it closes.
+    #[inline]
+    pub(super) fn is_deeper(&self, start: usize, limit: usize) -> bool {
+        // A block opens no more than it has bytes.
+        let bound = self.state.depths.saturating_add(BLOCK as u64);
+        bound > limit as u64 && self.depth(start) > limit
+    }
+
+    /// How many brackets are open at once at most in what the bracket at a place opens.
+    #[cold]
+    fn depth(&self, start: usize) -> usize {
+        let Some((blocks, bit)) = self.from(start) else { return 0 };
+        let mut wanted = u64::MAX << bit;
+        let (mut depth, mut deepest) = (0_usize, 0);
+        for block in blocks {
+            let mut brackets = (block.opens | block.closes) & std::mem::replace(&mut wanted, u64::MAX);
+            while brackets != 0 {
+                let lowest = brackets & brackets.wrapping_neg();
+                depth = if block.opens & lowest != 0 { depth + 1 } else { depth.saturating_sub(1) };
+                if depth == 0 {
+                    return deepest;
+                }
+                deepest = deepest.max(depth);
+                brackets ^= lowest;
+            }
+        }
+        deepest
+    }
+
+    /// Whether there may be backslashes or bytes beyond ASCII in a part of the text.
+    #[inline]
+    pub(super) fn has_rare(&self, start: usize, end: usize) -> bool {
+        let first = start.wrapping_sub(self.origin) / BLOCK;
+        let last = end.wrapping_sub(self.origin + 1) / BLOCK;
+        let from = u64::MAX << (first % PAGE);
+        let to = u64::MAX >> (PAGE - 1 - last % PAGE);
+        match self.rare.get(first / PAGE..=last / PAGE) {
+            Some([page]) => page & from & to != 0,
+            Some([page, between @ .., end]) => {
+                page & from != 0 || end & to != 0 || between.iter().any(|page| *page != 0)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Where the next quote is, which is not in the first block.
+#[inline(never)]
+fn far(blocks: &[u64]) -> Option<usize> {
+    let (number, quotes) = blocks.iter().enumerate().skip(1).find(|(_, quotes)| **quotes != 0)?;
+    Some(number * BLOCK + quotes.trailing_zeros() as usize)
+}
+
+/// The bracket at which none of so many that are open before these remains.
+#[inline]
+fn closing(mut opens: u64, mut closes: u64, mut depth: i64) -> Option<usize> {
+    while closes != 0 {
+        let before = closes ^ (closes - 1);
+        // What closes first closes what opened since, or else what was open before.
+        if opens & before != 0 {
+            opens &= opens - 1;
+        } else if depth == 1 {
+            return Some(closes.trailing_zeros() as usize);
+        } else {
+            depth -= 1;
+        }
+        closes &= closes - 1;
+    }
+    None
+}
+
+impl State {
+    /// Looks at blocks that follow each other, and tells which of them have rare bytes: a bit per block.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is compiled for several processors")]
+    pub(super) fn look<S: Simd>(
+        &mut self,
+        simd: S,
+        text: &[Chunk],
+        out: &mut [Block],
+        quotes: &mut [u64],
+    ) -> u64 {
+        let mut state = *self;
+        let mut rare = 0;
+        for (number, ((block, out), out_quotes)) in text.iter().zip(out).zip(quotes).enumerate() {
+            let masks = masks(simd, block);
+            let mut quotes = masks.quotes;
+            if masks.has_rare || state.escaped != 0 {
+                rare |= 1 << (number % PAGE);
+                quotes &= !state.escape(backslashes(simd, block));
+            }
+            *out_quotes = quotes;
+            *out = state.block(quotes, masks.opens, masks.closes);
+        }
+        *self = state;
+        rare
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is compiled for several processors")]
+    fn block(&mut self, quotes: u64, opens: u64, closes: u64) -> Block {
         let in_string = prefix_xor(quotes) ^ self.in_string;
         // All ones if the highest bit is one.
         self.in_string = 0_u64.wrapping_sub(in_string >> 63);
-        self.brackets = bytes.brackets() & !in_string;
-        self.quotes = quotes;
-        self.next += BLOCK;
-        true
+        let (opens, closes) = (opens & !in_string, closes & !in_string);
+        let depth = self.depth;
+        let low = depth - i64::from(closes.count_ones());
+        let high = depth + i64::from(opens.count_ones());
+        self.depth = high + low - depth;
+        self.depths |= depth.cast_unsigned();
+        Block { opens, closes, depth, low }
     }
 
     /// Which bytes are escaped by a backslash before them: those behind an odd number of backslashes.
     ///
     /// As in simdjson: adding the backslashes to the odd beginnings of their runs carries over the end of the run,
     /// which tells whether the run's length is even or odd.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is compiled for several processors")]
     fn escape(&mut self, backslashes: u64) -> u64 {
         let backslashes = backslashes & !self.escaped;
         let follows = (backslashes << 1) | self.escaped;
@@ -160,7 +334,8 @@ impl Index {
 }
 
 /// Bit n of the result is the parity of the bits up to n: between an odd quote and the next one is a string.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for several processors")]
 fn prefix_xor(mut bits: u64) -> u64 {
     bits ^= bits << 1;
     bits ^= bits << 2;
@@ -172,55 +347,8 @@ fn prefix_xor(mut bits: u64) -> u64 {
 
 /// The last bytes of a text as a block, filled up with blanks.
 #[cold]
-fn padded(rest: &[u8]) -> [u8; BLOCK] {
+fn padded(rest: &[u8]) -> Chunk {
     let mut block = [b' '; BLOCK];
     block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     block
-}
-
-/// A block in four registers.
-#[derive(Clone, Copy)]
-struct Bytes([u8x16; 4]);
-
-impl Bytes {
-    #[inline]
-    fn of(block: &[u8; BLOCK]) -> Self {
-        let (quarters, _) = block.as_chunks::<16>();
-        match *quarters {
-            [a, b, c, d] => Self([u8x16::new(a), u8x16::new(b), u8x16::new(c), u8x16::new(d)]),
-            _ => Self([u8x16::ZERO; 4]),
-        }
-    }
-
-    /// Where a byte is.
-    #[inline]
-    fn equal(self, byte: u8) -> u64 {
-        let wanted = u8x16::splat(byte);
-        mask(self.0.map(|quarter| quarter.simd_eq(wanted)))
-    }
-
-    /// Where a bracket is, or one of `Y`, `_`, `y` and DEL, which are not outside of strings.
-    ///
-    /// Brackets are the bytes `01x1_1011` and `01x1_1101`. Setting the bits in which they differ makes one of them.
-    #[inline]
-    fn brackets(self) -> u64 {
-        let differ = u8x16::splat(0b0010_0110);
-        let wanted = u8x16::splat(0b0111_1111);
-        mask(self.0.map(|quarter| (quarter | differ).simd_eq(wanted)))
-    }
-
-    /// Whether there is a backslash or a byte beyond ASCII.
-    #[inline]
-    fn has_rare(self) -> bool {
-        let backslash = u8x16::splat(b'\\');
-        let [a, b, c, d] = self.0.map(|quarter| quarter | quarter.simd_eq(backslash));
-        ((a | b) | (c | d)).to_bitmask() != 0
-    }
-}
-
-/// The highest bits of 64 bytes.
-#[inline]
-fn mask(quarters: [u8x16; 4]) -> u64 {
-    let [a, b, c, d] = quarters.map(|quarter| u64::from(quarter.to_bitmask()));
-    a | (b << 16) | (c << 32) | (d << 48)
 }
