@@ -6,6 +6,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::memo::ASKED_BY;
 use crate::facts;
 use crate::model::kms::{CRYPTOGRAPHIC, KMS};
 use crate::records::{Envelope, Field};
@@ -23,6 +24,8 @@ pub(super) struct Interest {
     pub(super) name: String,
     /// The rules that could hold.
     pub(super) rules: Vec<usize>,
+    /// Whether what a look tells of these rules hangs on nothing but what a [`super::memo`] asks by.
+    pub(super) is_screened_once: bool,
     /// Whether it is an event of AWS KMS.
     pub(super) is_kms: bool,
     /// Whether it is a use of a key, and so for the ledger.
@@ -64,10 +67,12 @@ impl<'a> Interests<'a> {
 
     fn find(&self, source: &str, name: &str) -> Interest {
         let is_kms = source == KMS;
+        let rules = self.rules.candidates(source, name);
         Interest {
+            is_screened_once: self.rules.look_only_at(&rules, &ASKED_BY),
             source: source.to_owned(),
             name: name.to_owned(),
-            rules: self.rules.candidates(source, name),
+            rules,
             is_kms,
             is_usage: is_kms && CRYPTOGRAPHIC.contains(&name),
             is_change: facts::may_change_a_key(source, name) || facts::may_change_a_trail(source, name),

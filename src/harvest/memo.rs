@@ -7,14 +7,18 @@ use chrono::NaiveDate;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::Tools;
 use super::interests::Interest;
 use crate::facts::{self, CATALOGUE};
 use crate::model::{EventRecord, Fact, FactMap, SubjectKind};
-use crate::records::{self, Envelope, Field};
-use crate::rules::{NOT_LOOKED_AT, is_enrichment};
+use crate::records::{self, Envelope, Field, Raw};
+use crate::rules::{NOT_LOOKED_AT, Screened, is_enrichment};
 
 /// How many answers are remembered; when there are more, all are forgotten.
 const REMEMBERED: usize = 20_000;
+
+/// The fields of a record that an answer hangs on, and that so may differ in nothing.
+pub(super) const ASKED_BY: [&str; 4] = ["eventSource", "eventName", "awsRegion", "errorCode"];
 
 /// What hangs on the call's name and outcome alone.
 const OF_THE_OUTCOME: [&str; 3] = ["event.succeeded", "event.denied", "event.cryptographic"];
@@ -52,11 +56,13 @@ pub type Look<'a> = &'a dyn Fn(&EventRecord) -> Looked;
 
 /// What is known of an event without looking at it further; the rest says [`NOT_LOOKED_AT`].
 #[derive(Debug)]
-pub struct Insight {
+pub(super) struct Insight {
     /// The facts beyond the record's own fields.
     pub facts: Fact,
     /// Whether what is not known of the key may yet be read before the event is judged.
     pub may_become_known: bool,
+    /// What a look tells of the rules, where it hangs on nothing else.
+    pub screened: Option<Screened>,
 }
 
 /// Remembered answers; to be kept from one input to the next.
@@ -73,7 +79,7 @@ struct Entry {
     name: String,
     source: String,
     /// The rest of what it hangs on: the raw `awsRegion`, `errorCode` and `resources`.
-    fields: [String; 3],
+    fields: [Vec<u8>; 3],
     insight: Arc<Insight>,
 }
 
@@ -81,7 +87,7 @@ struct Entry {
 struct Question<'r> {
     source: &'r str,
     name: &'r str,
-    fields: [&'r str; 3],
+    fields: [&'r [u8]; 3],
 }
 
 impl Memo {
@@ -97,14 +103,18 @@ impl Memo {
         &mut self,
         envelope: &Envelope<'_>,
         interest: &Interest,
-        look: Look<'_>,
+        tools: &Tools<'_>,
     ) -> Arc<Insight> {
         let question = Question::of(envelope, interest);
         let hash = question.hash(&self.hasher);
         if let Some(entry) = self.known.find(hash, |entry| question.is_that_of(entry)) {
             return Arc::clone(&entry.insight);
         }
-        let insight = Arc::new(ask(envelope, look));
+        let mut insight = ask(envelope, tools.look);
+        if interest.is_screened_once {
+            insight.screened = Some(tools.rules.screen(&interest.rules, envelope, &insight.facts));
+        }
+        let insight = Arc::new(insight);
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
@@ -112,7 +122,7 @@ impl Memo {
             hash,
             name: question.name.to_owned(),
             source: question.source.to_owned(),
-            fields: question.fields.map(ToOwned::to_owned),
+            fields: question.fields.map(<[u8]>::to_vec),
             insight: Arc::clone(&insight),
         };
         self.known.insert_unique(hash, entry, |entry| entry.hash);
@@ -122,9 +132,9 @@ impl Memo {
 
 impl<'r> Question<'r> {
     fn of(envelope: &Envelope<'r>, interest: &'r Interest) -> Self {
-        let raw = |field| envelope.field(field).map_or("", |raw| raw.json());
+        let raw = |field| envelope.field(field).map_or(&[][..], Raw::bytes);
         // Only calls of AWS KMS are about keys.
-        let resources = if interest.is_kms { raw(Field::Resources) } else { "" };
+        let resources = if interest.is_kms { raw(Field::Resources) } else { &[] };
         Self {
             source: &interest.source,
             name: &interest.name,
@@ -151,7 +161,7 @@ impl<'r> Question<'r> {
 fn ask(envelope: &Envelope<'_>, look: Look<'_>) -> Insight {
     let record = records::parse(envelope.json()).ok().and_then(|record| EventRecord::new(record).ok());
     let Some(record) = record else {
-        return Insight { facts: Fact::Unknown(NOT_LOOKED_AT.to_owned()), may_become_known: false };
+        return Insight { facts: not_looked_at(), may_become_known: false, screened: None };
     };
     let looked = look(&record);
     let by_resources = facts::names_keys_in_resources(&record);
@@ -165,7 +175,7 @@ fn ask(envelope: &Envelope<'_>, look: Look<'_>) -> Insight {
             map.insert(leaf.to_owned(), fact);
         }
     }
-    Insight { facts: Fact::Map(kept), may_become_known: looked.may_become_known }
+    Insight { facts: Fact::Map(kept), may_become_known: looked.may_become_known, screened: None }
 }
 
 fn not_looked_at() -> Fact {

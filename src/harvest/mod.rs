@@ -13,6 +13,7 @@ mod part;
 mod tests;
 mod when;
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use serde_json::Value;
@@ -23,7 +24,7 @@ use crate::records::{self, Envelope, Field, Limits, Malformed, Place, Problem, S
 use crate::rules::RuleSet;
 use blocks::Blocks;
 use interests::{Interest, Interests};
-pub use memo::{Insight, Look, Looked, Memo, Version};
+pub use memo::{Look, Looked, Memo, Version};
 use part::Sighting;
 pub use part::{Counts, MALFORMED_NAMED, Part};
 use when::When;
@@ -112,6 +113,8 @@ struct Harvest<'a> {
     emit: &'a mut dyn FnMut(Part),
     part: Part,
     blocks: Blocks,
+    /// Of how many events it is certain that it cannot be told whether they violate a rule, by its place.
+    undecided: BTreeMap<usize, u64>,
 }
 
 impl<'a> Harvest<'a> {
@@ -130,6 +133,7 @@ impl<'a> Harvest<'a> {
             emit,
             part: Part::default(),
             blocks: Blocks::default(),
+            undecided: BTreeMap::new(),
         }
     }
 
@@ -158,13 +162,20 @@ impl<'a> Harvest<'a> {
         if interest.rules.is_empty() {
             return false;
         }
-        let insight = self.memo.insight(envelope, interest, self.tools.look);
-        let screened = self.tools.rules.screen(&interest.rules, envelope, &insight.facts);
+        let insight = self.memo.insight(envelope, interest, &self.tools);
+        let seen_now;
+        let screened = match &insight.screened {
+            Some(screened) => screened,
+            None => {
+                seen_now = self.tools.rules.screen(&interest.rules, envelope, &insight.facts);
+                &seen_now
+            }
+        };
         if screened.may_hold || (insight.may_become_known && !screened.undecided.is_empty()) {
             return true;
         }
-        for rule in screened.undecided {
-            *self.part.counts.undecided.entry(rule.to_owned()).or_default() += 1;
+        for rule in &screened.undecided {
+            *self.undecided.entry(*rule).or_default() += 1;
         }
         false
     }
@@ -186,6 +197,10 @@ impl<'a> Harvest<'a> {
         }
         self.parts += 1;
         self.blocks.pour_into(&mut part);
+        for (rule, count) in std::mem::take(&mut self.undecided) {
+            let name = self.tools.rules.name_at(rule).unwrap_or_default();
+            part.counts.undecided.insert(name.to_owned(), count);
+        }
         (self.emit)(part);
     }
 }

@@ -63,7 +63,7 @@ pub async fn replay(
     let workers =
         Workers::start(Arc::clone(&pipeline), inputs, options, out, Arc::clone(&watcher), &shutdown);
     while let Some(first) = parts.recv().await {
-        let parcel = gather(first, &mut parts, &mut summary);
+        let parcel = gather(first, &mut parts, &mut summary).await;
         commit(&pipeline, parcel, &*watcher, &mut summary).await?;
     }
     workers.join().await?;
@@ -84,8 +84,8 @@ async fn skip_processed(
     Ok(left)
 }
 
-/// Takes along what else is there, up to what is committed together.
-fn gather(first: Read, more: &mut mpsc::Receiver<Read>, summary: &mut Summary) -> Vec<Part> {
+/// Takes along what comes next, up to what is committed together: the more it is, the less there is to write.
+async fn gather(first: Read, more: &mut mpsc::Receiver<Read>, summary: &mut Summary) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut events = 0;
     let mut next = Some(first);
@@ -99,7 +99,7 @@ fn gather(first: Read, more: &mut mpsc::Receiver<Read>, summary: &mut Summary) -
             Read::Skipped { input } => summary.files_skipped.push(input),
             Read::Failed(error) => summary.unreadable.push(error),
         }
-        next = if events < EVENTS_A_COMMIT { more.try_recv().ok() } else { None };
+        next = if events < EVENTS_A_COMMIT { more.recv().await } else { None };
     }
     parts
 }

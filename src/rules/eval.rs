@@ -127,6 +127,18 @@ impl Expr {
         }
     }
 
+    /// Whether a value is looked for anywhere in the document.
+    pub(super) fn has_keywords(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) | Self::AtLeast(_, parts) => {
+                parts.iter().any(Self::has_keywords)
+            }
+            Self::Not(part) => part.has_keywords(),
+            Self::Field(..) => false,
+            Self::Keyword(_) => true,
+        }
+    }
+
     /// Collects the paths that the condition looks at.
     pub(super) fn paths<'e>(&'e self, paths: &mut Vec<&'e Path>) {
         match self {

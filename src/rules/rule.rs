@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::correlation::Correlation;
-use super::document::{Document, Path};
+use super::document::{Document, Path, is_enrichment};
 use super::eval::{Expr, Kleene, evidence};
 use super::message::{Message, shown_at};
 use crate::model::{Fact, FactMap, Level, Outcome, Subject, SubjectKind, Verdict};
@@ -98,6 +98,14 @@ impl Program {
         let looked_at = paths.into_iter().cloned().collect();
         let group_by = group_by.iter().map(|path| Path::new(path)).collect();
         Self { applies, detection, message, group_by, looked_at }
+    }
+
+    /// Whether the condition looks at no other fields of a record than these, as wholes; keywords look everywhere.
+    pub(super) fn looks_only_at(&self, fields: &[&str]) -> bool {
+        let mut paths = Vec::new();
+        self.detection.paths(&mut paths);
+        !self.detection.has_keywords()
+            && paths.iter().all(|path| is_enrichment(path.name()) || fields.contains(&path.name()))
     }
 
     /// What the rule says of a document.

@@ -14,12 +14,12 @@ use crate::records::Envelope;
 pub const NOT_LOOKED_AT: &str = "not looked at yet";
 
 /// What a look at a record tells.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Screened<'r> {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Screened {
     /// A rule may hold, or it takes more than a look to tell.
     pub may_hold: bool,
-    /// The rules of which it is certain that it cannot be told whether they hold.
-    pub undecided: Vec<&'r str>,
+    /// The rules of which it is certain that it cannot be told whether they hold, by their places.
+    pub undecided: Vec<usize>,
 }
 
 /// A record as it lies in its file, and what is known of it without a further look.
@@ -51,14 +51,14 @@ impl RuleSet {
 
     /// What a look at a record tells of some rules, by their places. `facts` are those beyond the record that are
     /// known, the others being unknown for the reason [`NOT_LOOKED_AT`].
-    pub fn screen(&self, rules: &[usize], envelope: &Envelope<'_>, facts: &Fact) -> Screened<'_> {
+    pub fn screen(&self, rules: &[usize], envelope: &Envelope<'_>, facts: &Fact) -> Screened {
         let glance = Glance { envelope, facts, all: Fact::Unknown(String::new()) };
         let mut screened = Screened::default();
-        for rule in rules.iter().filter_map(|at| self.numbered(*at)) {
+        for (at, rule) in rules.iter().filter_map(|at| Some((*at, self.numbered(*at)?))) {
             match rule.program.detection.eval(&glance) {
                 Kleene::False => {}
                 Kleene::Unknown if !rule.program.detection.hangs_on(&glance, is_unseen) => {
-                    screened.undecided.push(&rule.name);
+                    screened.undecided.push(at);
                 }
                 Kleene::Unknown | Kleene::True => {
                     screened.may_hold = true;
@@ -67,6 +67,19 @@ impl RuleSet {
             }
         }
         screened
+    }
+}
+
+impl RuleSet {
+    /// Whether some rules, by their places, look at no other fields of a record than these: what [`Self::screen`]
+    /// tells of it then hangs on nothing else in it.
+    pub fn look_only_at(&self, rules: &[usize], fields: &[&str]) -> bool {
+        rules.iter().filter_map(|at| self.numbered(*at)).all(|rule| rule.program.looks_only_at(fields))
+    }
+
+    /// The name of the rule at a place that [`Self::candidates`] gave.
+    pub fn name_at(&self, place: usize) -> Option<&str> {
+        self.numbered(place).map(|rule| rule.name.as_str())
     }
 }
 
