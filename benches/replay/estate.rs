@@ -97,7 +97,7 @@ impl Dice {
         } else {
             format!("{role}-{}", self.below(90_000))
         };
-        let address = if self.percent(70) {
+        let address = if place % 3 != 0 {
             format!("10.{}.{}.{}", self.below(40), self.below(256), self.below(256))
         } else {
             format!("52.{}.{}.{}", self.below(60), self.below(256), self.below(256))

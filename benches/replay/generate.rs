@@ -19,6 +19,8 @@ mod estate;
 
 /// How busy an account is in a Region: 25,000 events are a file of five minutes.
 const EVENTS_A_SECOND: u64 = 83;
+/// A session ends after so many events of all: those of busy services live for an hour.
+const EVENTS_A_SESSION: u64 = 1_000;
 /// Of so many uses of keys one is refused.
 const ONE_REFUSED_IN: u64 = 500;
 /// Of so many calls to AWS KMS one changes something; AWS says that these are less than 0.5 %.
@@ -37,6 +39,8 @@ pub(crate) struct Generator {
     region: &'static str,
     /// The account that the file is of.
     account: u64,
+    /// Whether the caller comes through an endpoint of a VPC.
+    by_endpoint: bool,
     /// Whose session the last event was of: calls come in bursts.
     current: usize,
 }
@@ -52,6 +56,7 @@ impl Generator {
             time: BEGINNING,
             region: "eu-central-1",
             account: 0,
+            by_endpoint: false,
             current: 0,
         };
         made.sessions = (0..SESSIONS).map(|_| made.dice.session(BEGINNING)).collect();
@@ -77,7 +82,7 @@ impl Generator {
     /// Appends one record.
     pub(crate) fn record(&mut self, out: &mut String) {
         self.time += u64::from(self.dice.below(EVENTS_A_SECOND) == 0);
-        if self.dice.percent(2) {
+        if self.dice.below(EVENTS_A_SESSION) == 0 {
             let at = usize::try_from(self.dice.below(SESSIONS as u64)).unwrap_or_default();
             let fresh = self.dice.session(self.time);
             if let Some(session) = self.sessions.get_mut(at) {
@@ -114,7 +119,7 @@ impl Generator {
         if self.dice.percent(6) {
             let _ = write!(out, r#""sharedEventID":"{}","#, self.dice.uuid());
         }
-        if self.dice.percent(12) {
+        if self.by_endpoint {
             let endpoint = self.dice.below(9).wrapping_mul(0x1357_9bdf_0246_8ace) & 0xffff_ffff_ffff;
             let _ =
                 write!(out, r#""vpcEndpointId":"vpce-0{endpoint:016x}","vpcEndpointAccountId":"{account}","#);
@@ -137,6 +142,7 @@ impl Generator {
             self.current = self.dice.place(SESSIONS);
         }
         let session = self.sessions.get(self.current).cloned().unwrap_or_default();
+        self.by_endpoint = session.place() % 8 == 3;
         session.in_account(self.account)
     }
 
@@ -144,14 +150,12 @@ impl Generator {
         let caller = self.caller();
         let region = self.region;
         let owner = if self.dice.percent(94) { caller.account } else { (caller.account + 1) % ACCOUNTS };
-        let key = format!(
-            "arn:aws:kms:{region}:{}:key/{}",
-            number(owner),
-            key_id(owner, region, (caller.place() * KEYS_A_ROLE + self.dice.below(KEYS_A_ROLE)) % KEYS)
-        );
+        let which = (caller.place() * KEYS_A_ROLE + self.dice.below(KEYS_A_ROLE)) % KEYS;
+        let key = format!("arn:aws:kms:{region}:{}:key/{}", number(owner), key_id(owner, region, which));
         let host = format!("kms.{region}.amazonaws.com");
-        let is_service = self.dice.percent(45);
-        let service = self.dice.pick(&SERVICES);
+        // A key has one purpose, and a role comes one way.
+        let is_service = caller.place().is_multiple_of(2);
+        let service = SERVICES.iter().cycle().nth(usize::try_from(which).unwrap_or_default()).copied().unwrap_or_default();
         let (identity, address, agent) = match self.dice.below(100) {
             0..6 if is_service => {
                 (format!(r#"{{"type":"AWSService","invokedBy":"{service}"}}"#), service, service)
