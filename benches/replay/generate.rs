@@ -155,7 +155,12 @@ impl Generator {
         let host = format!("kms.{region}.amazonaws.com");
         // A key has one purpose, and a role comes one way.
         let is_service = caller.place().is_multiple_of(2);
-        let service = SERVICES.iter().cycle().nth(usize::try_from(which).unwrap_or_default()).copied().unwrap_or_default();
+        let service = SERVICES
+            .iter()
+            .cycle()
+            .nth(usize::try_from(which).unwrap_or_default())
+            .copied()
+            .unwrap_or_default();
         let (identity, address, agent) = match self.dice.below(100) {
             0..6 if is_service => {
                 (format!(r#"{{"type":"AWSService","invokedBy":"{service}"}}"#), service, service)

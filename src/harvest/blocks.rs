@@ -8,15 +8,18 @@ use hashbrown::HashMap;
 use super::part::{Part, Sighting};
 use super::when::When;
 use crate::ledger::Block;
-use crate::records::{Envelope, Field};
+use crate::records::{Envelope, Field, Raw};
 
 /// The events of a part, by block.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     blocks: Vec<Held>,
     by_name: HashMap<Block, usize>,
-    /// The block of the last event: most files have few.
+    /// The block of the last event, as most files have few, and how it stands in the record.
     last: usize,
+    last_hour: i64,
+    last_account: Vec<u8>,
+    last_region: Vec<u8>,
     events: usize,
 }
 
@@ -44,26 +47,38 @@ impl Blocks {
         self.events += 1;
     }
 
+    /// The block of an event. That of the last one is told by how both stand in their records.
     fn block(&mut self, envelope: &Envelope<'_>, time: When) -> usize {
+        let bytes = |field| envelope.field(field).map_or(&[][..], Raw::bytes);
+        let (account, region) = (bytes(Field::RecipientAccountId), bytes(Field::AwsRegion));
+        let is_the_last = account.len() > b"\"\"".len()
+            && self.last_hour == time.hour
+            && self.last_account == account
+            && self.last_region == region;
+        if !is_the_last {
+            self.last = self.find(envelope, time);
+            self.last_hour = time.hour;
+            self.last_account.clear();
+            self.last_account.extend_from_slice(account);
+            self.last_region.clear();
+            self.last_region.extend_from_slice(region);
+        }
+        self.last
+    }
+
+    fn find(&mut self, envelope: &Envelope<'_>, time: When) -> usize {
         let account = envelope
             .text(Field::RecipientAccountId)
+            .filter(|account| !account.is_empty())
             .or_else(|| envelope.at(&["userIdentity", "accountId"]).and_then(|raw| raw.text()))
             .unwrap_or_default();
         let region = envelope.text(Field::AwsRegion).unwrap_or_default();
-        if let Some(Held { block, .. }) = self.blocks.get(self.last)
-            && block.hour == time.hour
-            && block.account == account
-            && block.region == region
-        {
-            return self.last;
-        }
         let block = Block { account: account.into_owned(), region: region.into_owned(), hour: time.hour };
-        self.last = *self.by_name.entry(block.clone()).or_insert_with(|| {
+        *self.by_name.entry(block.clone()).or_insert_with(|| {
             let (oldest, newest) = (time.micros, time.micros);
             self.blocks.push(Held { block, oldest, newest, events: Vec::new() });
             self.blocks.len() - 1
-        });
-        self.last
+        })
     }
 
     /// Gives everything to the part that it is about, and begins anew.

@@ -1,6 +1,6 @@
 //! Who cares for events of a source and name.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use super::memo::ASKED_BY;
 use crate::facts;
 use crate::model::kms::{CRYPTOGRAPHIC, KMS};
-use crate::records::{Envelope, Field};
+use crate::records::{Envelope, Field, Raw};
 use crate::rules::RuleSet;
 
 /// How many pairs of source and name are remembered; more are looked up each time they come.
@@ -38,8 +38,16 @@ pub(super) struct Interest {
 #[derive(Debug)]
 pub(super) struct Interests<'a> {
     rules: &'a RuleSet,
-    known: HashTable<Rc<Interest>>,
+    known: HashTable<Known>,
     hasher: RandomState,
+}
+
+/// A source and a name as they stand in records, and who cares.
+#[derive(Debug)]
+struct Known {
+    source: Vec<u8>,
+    name: Vec<u8>,
+    interest: Rc<Interest>,
 }
 
 impl<'a> Interests<'a> {
@@ -47,20 +55,22 @@ impl<'a> Interests<'a> {
         Self { rules, known: HashTable::new(), hasher: RandomState::default() }
     }
 
-    /// Who cares for an event.
+    /// Who cares for an event. It is looked up as it stands in the record, quotes and escapes included.
     pub(super) fn of(&mut self, envelope: &Envelope<'_>) -> Rc<Interest> {
-        let source = envelope.text(Field::EventSource).unwrap_or_default();
-        let name = envelope.text(Field::EventName).unwrap_or_default();
-        let hash = self.hash(&source, &name);
-        let is_same = |interest: &Rc<Interest>| interest.name == name && interest.source == source;
-        if let Some(interest) = self.known.find(hash, is_same) {
-            return Rc::clone(interest);
+        let bytes = |field| envelope.field(field).map_or(&[][..], Raw::bytes);
+        let (source, name) = (bytes(Field::EventSource), bytes(Field::EventName));
+        let hash = self.hash(source, name);
+        let is_same = |known: &Known| known.name == name && known.source == source;
+        if let Some(known) = self.known.find(hash, is_same) {
+            return Rc::clone(&known.interest);
         }
-        let interest = Rc::new(self.find(&source, &name));
+        let text = |field| envelope.text(field).unwrap_or_default();
+        let interest = Rc::new(self.find(&text(Field::EventSource), &text(Field::EventName)));
         if self.known.len() < REMEMBERED {
             let hasher = &self.hasher;
-            let rehash = |interest: &Rc<Interest>| hash_pair(hasher, &interest.source, &interest.name);
-            self.known.insert_unique(hash, Rc::clone(&interest), rehash);
+            let (source, name) = (source.to_vec(), name.to_vec());
+            let known = Known { source, name, interest: Rc::clone(&interest) };
+            self.known.insert_unique(hash, known, |known| hash_pair(hasher, &known.source, &known.name));
         }
         interest
     }
@@ -79,14 +89,14 @@ impl<'a> Interests<'a> {
         }
     }
 
-    fn hash(&self, source: &str, name: &str) -> u64 {
+    fn hash(&self, source: &[u8], name: &[u8]) -> u64 {
         hash_pair(&self.hasher, source, name)
     }
 }
 
-fn hash_pair(hasher: &RandomState, source: &str, name: &str) -> u64 {
+fn hash_pair(hasher: &RandomState, source: &[u8], name: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
-    source.hash(&mut state);
-    name.hash(&mut state);
+    state.write(source);
+    state.write(name);
     state.finish()
 }
