@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use super::Tools;
 use super::interests::Interest;
 use crate::facts::{self, CATALOGUE};
+use crate::ledger::Classified;
 use crate::model::{EventRecord, Fact, FactMap, SubjectKind};
 use crate::records::{self, Envelope, Field, Raw};
 use crate::rules::{NOT_LOOKED_AT, Screened, is_enrichment};
@@ -71,6 +72,8 @@ pub struct Memo {
     version: Option<Version>,
     known: HashTable<Entry>,
     hasher: RandomState,
+    /// What the ledger has found out.
+    pub(super) classified: Classified,
 }
 
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use std::io::{self, Read};
 
 use serde_json::Value;
 
-use crate::ledger::fingerprint;
+use crate::ledger::{LINES_A_BATCH, Tally, fingerprint};
 use crate::model::EventRecord;
 use crate::records::{self, Envelope, Field, Limits, Malformed, Place, Problem, Sink};
 use crate::rules::RuleSet;
@@ -124,6 +124,7 @@ impl<'a> Harvest<'a> {
         memo: &'a mut Memo,
         emit: &'a mut dyn FnMut(Part),
     ) -> Self {
+        let tally = Tally::with(LINES_A_BATCH, std::mem::take(&mut memo.classified));
         Self {
             mark,
             parts: 0,
@@ -131,7 +132,7 @@ impl<'a> Harvest<'a> {
             tools,
             memo,
             emit,
-            part: Part::default(),
+            part: Part::with(tally),
             blocks: Blocks::default(),
             undecided: BTreeMap::new(),
         }
@@ -185,7 +186,14 @@ impl<'a> Harvest<'a> {
     }
 
     fn hand_over(&mut self, is_last: bool) {
-        let mut part = std::mem::take(&mut self.part);
+        let classified = self.part.tally.give_back();
+        let next = if is_last {
+            self.memo.classified = classified;
+            Part::default()
+        } else {
+            Part::with(Tally::with(LINES_A_BATCH, classified))
+        };
+        let mut part = std::mem::replace(&mut self.part, next);
         if let Some(mark) = self.mark {
             let is_only = is_last && self.parts == 0;
             if !is_only {

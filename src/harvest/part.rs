@@ -84,6 +84,11 @@ impl Counts {
 }
 
 impl Part {
+    /// A part of which nothing is there yet, counted by a tally.
+    pub(super) fn with(tally: Tally) -> Self {
+        Self { tally, ..Self::default() }
+    }
+
     /// The blocks that its events are known again by.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.sightings.keys()

@@ -25,13 +25,37 @@ const FORMS: usize = 4;
 #[derive(Debug)]
 pub struct Tally {
     bound: usize,
-    seed: RandomState,
+    classified: Classified,
     form: Form,
     /// Hashes of records' parts, and the entry of each.
     forms: HashTable<(u64, u32)>,
     by_uses: HashTable<u32>,
     entries: Vec<Entry>,
     folded: FoldedInBatch,
+}
+
+/// How many classified forms are remembered; when there are more, all are forgotten.
+const CLASSIFIED: usize = 50_000;
+
+/// What forms of records were found to be, to be taken along from one batch to the next.
+#[derive(Debug, Default)]
+pub struct Classified {
+    seed: RandomState,
+    known: HashTable<(u64, Uses)>,
+}
+
+impl Classified {
+    fn uses(&mut self, envelope: &Envelope<'_>, form: u64) -> Uses {
+        if let Some((_, known)) = self.known.find(form, |(other, _)| *other == form) {
+            return known.clone();
+        }
+        let found = uses(envelope);
+        if self.known.len() >= CLASSIFIED {
+            self.known.clear();
+        }
+        self.known.insert_unique(form, (form, found.clone()), |(form, _)| *form);
+        found
+    }
 }
 
 /// What was put together because a batch had too many lines.
@@ -77,9 +101,14 @@ impl Tally {
     /// A tally of at most so many lines; beyond them the principals are put together. Those are as many at most as the
     /// batch has keys, hours, operations and outcomes.
     pub fn new(bound: usize) -> Self {
+        Self::with(bound, Classified::default())
+    }
+
+    /// The same, with what earlier batches have found out; [`Self::give_back`] hands it on.
+    pub fn with(bound: usize, classified: Classified) -> Self {
         Self {
             bound,
-            seed: RandomState::default(),
+            classified,
             form: Form::new(),
             forms: HashTable::new(),
             by_uses: HashTable::new(),
@@ -88,13 +117,18 @@ impl Tally {
         }
     }
 
+    /// What was found out about forms of records; nothing may be added afterwards.
+    pub fn give_back(&mut self) -> Classified {
+        std::mem::take(&mut self.classified)
+    }
+
     /// Counts a record; none if it tells of no use of a key.
     #[inline]
     pub fn add(&mut self, envelope: &Envelope<'_>) -> Option<Tallied> {
         if !is_use(envelope) {
             return None;
         }
-        let hash = self.form.hash(envelope, &self.seed);
+        let hash = self.form.hash(envelope, &self.classified.seed);
         let known = self.forms.find(hash, |(other, _)| *other == hash).map(|(_, entry)| *entry);
         let number = known.unwrap_or_else(|| self.new_form(envelope, hash));
         let entry = self.entries.get_mut(number as usize)?;
@@ -119,7 +153,8 @@ impl Tally {
         if self.forms.len() >= self.bound.saturating_mul(FORMS) {
             self.forms.clear();
         }
-        let entry = self.entry(uses(envelope));
+        let uses = self.classified.uses(envelope, hash);
+        let entry = self.entry(uses);
         self.forms.insert_unique(hash, (hash, entry), |(hash, _)| *hash);
         entry
     }
@@ -134,7 +169,7 @@ impl Tally {
             return known;
         }
         let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        let (seed, entries) = (&self.seed, &self.entries);
+        let (seed, entries) = (&self.classified.seed, &self.entries);
         let hash_of =
             |number: &u32| entries.get(*number as usize).map_or(0, |entry| seed.hash_one(&entry.uses));
         self.by_uses.insert_unique(seed.hash_one(&uses), number, hash_of);
@@ -145,7 +180,7 @@ impl Tally {
     fn find(&self, uses: &Uses) -> Option<u32> {
         let is_same =
             |number: &u32| self.entries.get(*number as usize).is_some_and(|entry| entry.uses == *uses);
-        self.by_uses.find(self.seed.hash_one(uses), is_same).copied()
+        self.by_uses.find(self.classified.seed.hash_one(uses), is_same).copied()
     }
 
     /// What the batch adds to the ledger.
