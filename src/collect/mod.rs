@@ -21,6 +21,7 @@ pub mod queue;
 mod readings;
 mod regions;
 mod reread;
+pub(crate) mod s3;
 #[cfg(test)]
 #[cfg(feature = "sandbox")]
 mod sandbox_tests;

@@ -8,8 +8,10 @@ use std::time::UNIX_EPOCH;
 
 use thiserror::Error;
 
+use super::buckets::{BucketObject, Buckets};
+
 /// What CloudTrail keeps beside the logs of events: digests of them, and insights into them.
-const NO_EVENTS: [&str; 3] = ["CloudTrail-Digest", "CloudTrail-Insight", "CloudTrail-Aggregated"];
+pub(super) const NO_EVENTS: [&str; 3] = ["CloudTrail-Digest", "CloudTrail-Insight", "CloudTrail-Aggregated"];
 
 /// An input that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -32,12 +34,13 @@ pub struct Input {
     pub size: u64,
     /// Whether it was found in a folder, and so may be something else than a log.
     pub was_found: bool,
-    place: InputPlace,
+    pub(super) place: InputPlace,
 }
 
 #[derive(Debug, Clone)]
-enum InputPlace {
+pub(super) enum InputPlace {
     Disk(PathBuf),
+    Bucket(BucketObject),
 }
 
 impl Input {
@@ -55,16 +58,24 @@ impl Input {
                 Ok(file) => Ok(Box::new(file)),
                 Err(error) => Err(failed(&error)),
             },
+            InputPlace::Bucket(object) => match object.open(&self.mark) {
+                Ok(stream) => Ok(stream),
+                Err(problem) => Err(failed(&problem)),
+            },
         }
     }
 }
 
 /// The log files at some paths, in order, each once: files, folders with all that is below them, and
 /// `s3://BUCKET/PREFIX`. What could not be looked at is told beside.
-pub async fn find_inputs(paths: &[String], _sdk: &aws_config::SdkConfig) -> (Vec<Input>, Vec<InputError>) {
+pub async fn find_inputs(paths: &[String], sdk: &aws_config::SdkConfig) -> (Vec<Input>, Vec<InputError>) {
     let (mut inputs, mut errors) = (Vec::new(), Vec::new());
+    let buckets = Buckets::new(sdk);
     for path in paths {
-        let found = on_disk(Path::new(path));
+        let found = match path.strip_prefix("s3://") {
+            Some(place) => buckets.find(place).await,
+            None => on_disk(Path::new(path)),
+        };
         match found {
             Ok(found) => inputs.extend(found),
             Err(error) => errors.push(error),

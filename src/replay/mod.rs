@@ -1,5 +1,6 @@
 //! Log files from disk or a bucket, read on every core and committed one parcel after the other.
 
+mod buckets;
 mod inputs;
 mod summary;
 mod workers;

@@ -36,6 +36,8 @@ mod pack;
 #[cfg(test)]
 mod purity;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tamper;

@@ -15,6 +15,7 @@ use crate::collect::api::{Api, GET_OBJECT, LIST_BUCKET};
 use crate::collect::clients::Clients;
 use crate::collect::outcome::Failure;
 use crate::collect::readings::Readings;
+use crate::collect::s3::{list_page, told_region};
 use crate::integrity::{
     Digest, DigestName, Fetched, Inflated, Inflater, ListedLog, LogOutcome, MAX_DIGEST, Signature,
 };
@@ -24,8 +25,6 @@ use crate::model::{AccountId, Region};
 const MAX_LOG: u64 = 16 << 30;
 /// The pieces in which a file is decompressed, so that other tasks get their turn.
 const PIECE: usize = 16 << 10;
-/// The header in which S3 tells where a bucket is.
-const BUCKET_REGION: &str = "x-amz-bucket-region";
 
 /// A bucket, and others that its chains lead to.
 #[derive(Debug)]
@@ -64,10 +63,7 @@ impl Bucket {
         // S3 tells where a bucket is even as it refuses; if it does not, the next call fails and says why.
         let region = match self.first.head_bucket().bucket(bucket).send().await {
             Ok(output) => output.bucket_region().map(str::to_owned),
-            Err(error) => error
-                .raw_response()
-                .and_then(|response| response.headers().get(BUCKET_REGION))
-                .map(str::to_owned),
+            Err(error) => told_region(&error),
         };
         match region.filter(|region| region.as_str() != self.asked_in.as_str()) {
             None => self.first.clone(),
@@ -99,14 +95,8 @@ impl Bucket {
         let mut keys = Vec::new();
         let mut token = None;
         loop {
-            let request = client
-                .list_objects_v2()
-                .bucket(bucket)
-                .prefix(prefix)
-                .start_after(after)
-                .set_continuation_token(token)
-                .send();
-            let page = self.record(LIST_BUCKET, request.await)?;
+            let page = list_page(&client, bucket, prefix, Some(after), token).await;
+            let page = self.record(LIST_BUCKET, page)?;
             let found = page.contents().iter().filter_map(|object| object.key());
             let before = keys.len();
             keys.extend(found.take_while(|key| wanted(key)).map(str::to_owned));

@@ -1,8 +1,7 @@
 //! The clients of one queue and of the buckets that it announces.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,11 +13,9 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use super::super::clients::SESSION_NAME;
 use super::super::count::CountRequests;
 use super::super::readings::RequestCounts;
+use super::super::s3::BucketClients;
 use crate::config::{Queue, QueueUrl};
 use crate::model::{AccountId, Region};
-
-/// Buckets whose Region is remembered; more than one trail's are rare.
-const BUCKETS: usize = 1000;
 
 /// The clients of one queue, with the credentials that it is read with.
 pub(super) struct QueueClients {
@@ -26,12 +23,8 @@ pub(super) struct QueueClients {
     pub(super) account: AccountId,
     pub(super) region: Region,
     pub(super) name: String,
-    base: SdkConfig,
-    counts: Arc<RequestCounts>,
     pub(super) sqs: aws_sdk_sqs::Client,
-    s3: Mutex<BTreeMap<String, aws_sdk_s3::Client>>,
-    /// Where buckets turned out to be.
-    regions: Mutex<BTreeMap<String, String>>,
+    pub(super) s3: BucketClients,
 }
 
 impl fmt::Debug for QueueClients {
@@ -63,43 +56,7 @@ impl QueueClients {
             .interceptor(CountRequests::new(Arc::clone(&counts)))
             .build();
         let sqs = aws_sdk_sqs::Client::from_conf(sqs);
-        Ok(Self { account, region, name, base, counts, sqs, s3: Mutex::default(), regions: Mutex::default() })
-    }
-
-    /// A client for the Region that a bucket is in, as far as anybody told.
-    pub(super) fn s3(&self, bucket: &str, told: Option<&str>) -> aws_sdk_s3::Client {
-        let found = self.regions.lock().unwrap_or_else(PoisonError::into_inner).get(bucket).cloned();
-        // A message can name any Region; what is no name of one never becomes the host of a request.
-        let told = told.filter(|region| region.parse::<Region>().is_ok()).map(str::to_owned);
-        let region =
-            found.or(told).or_else(|| self.base.region().map(ToString::to_string)).unwrap_or_default();
-        let mut clients = self.s3.lock().unwrap_or_else(PoisonError::into_inner);
-        if clients.len() > BUCKETS {
-            clients.clear();
-        }
-        clients.entry(region.clone()).or_insert_with(|| self.new_s3(region)).clone()
-    }
-
-    fn new_s3(&self, region: String) -> aws_sdk_s3::Client {
-        let config = aws_sdk_s3::config::Builder::from(&self.base)
-            .region(aws_config::Region::new(region))
-            // An endpoint of one's own seldom has a name for each bucket.
-            .force_path_style(self.base.endpoint_url().is_some())
-            .interceptor(CountRequests::new(Arc::clone(&self.counts)))
-            .build();
-        aws_sdk_s3::Client::from_conf(config)
-    }
-
-    /// Remembers where a bucket is; false if that was known.
-    pub(super) fn moved(&self, bucket: &str, region: &str) -> bool {
-        if region.parse::<Region>().is_err() {
-            return false;
-        }
-        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
-        if regions.len() > BUCKETS {
-            regions.clear();
-        }
-        regions.insert(bucket.to_owned(), region.to_owned()).as_deref() != Some(region)
+        Ok(Self { account, region, name, sqs, s3: BucketClients::new(base, counts) })
     }
 }
 

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::api::GET_ANNOUNCED_OBJECT;
 use super::super::readings::Readings;
+use super::super::s3::{Unread, UnreadKind, fetch};
 use super::clients::QueueClients;
 use super::envelope::{Announcement, ObjectRef, Reason, Unrecognised, recognise};
-use super::fetch::{Unread, UnreadKind, fetch};
 use super::intake::Intake;
 use super::messages::Received;
 use super::upkeep::Health;
@@ -203,7 +203,7 @@ impl<I: Intake> Consumer<I> {
     async fn read(&self, object: &ObjectRef, count: u32) -> Result<I::Part, Unread> {
         // The semaphore is never closed.
         let _turn = self.reads.acquire().await.ok();
-        let outcome = match fetch(&self.aws, object).await {
+        let outcome = match fetch(&self.aws.s3, object).await {
             Ok(fetched) => fetched.read_with(|mark, stream| self.intake.harvest(mark, stream)).await,
             Err(unread) => Err(unread),
         };

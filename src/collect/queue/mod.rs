@@ -7,7 +7,6 @@
 mod clients;
 mod consumer;
 mod envelope;
-mod fetch;
 mod intake;
 mod messages;
 #[cfg(test)]
@@ -21,14 +20,15 @@ use aws_config::SdkConfig;
 use futures::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::envelope::bare;
 pub use self::envelope::{Announcement, ObjectRef, Reason, Unrecognised, recognise};
-pub use self::fetch::mark_of;
 pub use self::intake::Intake;
 
 use self::clients::QueueClients;
 use self::consumer::{Consumer, Pace};
 use self::upkeep::Health;
 use super::readings::RequestCounts;
+pub use super::s3::mark_of;
 use crate::config::Queue;
 use crate::metrics::Metrics;
 

@@ -15,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::api::GET_ANNOUNCED_OBJECT;
 use super::super::outcome::Failure;
-use super::clients::QueueClients;
-use super::envelope::{ObjectRef, bare};
+use super::super::queue::{ObjectRef, bare};
+use super::{BucketClients, elsewhere};
 use crate::model::ReadingResult;
 
 /// Pieces of an object that wait to be read; one is some ten kilobytes.
@@ -26,13 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why an object was not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unread {
-    pub(super) kind: UnreadKind,
-    pub(super) failure: Failure,
+pub(crate) struct Unread {
+    pub(crate) kind: UnreadKind,
+    pub(crate) failure: Failure,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UnreadKind {
+pub(crate) enum UnreadKind {
     /// There is none: deleted by now, or not to be seen yet.
     Missing,
     /// AWS refuses, or the key that it is encrypted with does.
@@ -44,7 +44,7 @@ pub(super) enum UnreadKind {
 }
 
 impl UnreadKind {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Denied => "denied",
@@ -55,17 +55,17 @@ impl UnreadKind {
 }
 
 /// An object that arrives. Dropping it ends the transfer.
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     /// Names the object and its content.
-    pub(super) mark: String,
-    pub(super) stream: Pieces,
+    pub(crate) mark: String,
+    stream: Pieces,
     broken: Arc<OnceLock<String>>,
     _pump: AbortOnDropHandle<()>,
 }
 
 impl Fetched {
     /// Lets the stream be read, and says afterwards whether it was all there.
-    pub(super) async fn read_with<T, F: Future<Output = T>>(
+    pub(crate) async fn read_with<T, F: Future<Output = T>>(
         self,
         read: impl FnOnce(String, Box<dyn Read + Send>) -> F,
     ) -> Result<T, Unread> {
@@ -80,13 +80,20 @@ impl Fetched {
     }
 }
 
+/// Read on, it says itself where it broke off.
+impl Read for Fetched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
 /// The name under which an object is taken in: the same content is the same, whoever announces it and however often.
 pub fn mark_of(bucket: &str, key: &str, etag: &str) -> String {
     format!("s3/{bucket}/{key}@{}", bare(etag))
 }
 
 /// Begins to fetch an object.
-pub(super) async fn fetch(aws: &QueueClients, object: &ObjectRef) -> Result<Fetched, Unread> {
+pub(crate) async fn fetch(aws: &BucketClients, object: &ObjectRef) -> Result<Fetched, Unread> {
     let mut answer = get(aws, object).await;
     if let Err(error) = &answer
         && let Some(region) = elsewhere(error)
@@ -105,19 +112,12 @@ pub(super) async fn fetch(aws: &QueueClients, object: &ObjectRef) -> Result<Fetc
 }
 
 async fn get(
-    aws: &QueueClients,
+    aws: &BucketClients,
     object: &ObjectRef,
 ) -> Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>> {
-    let s3 = aws.s3(&object.bucket, object.region.as_deref());
+    let s3 = aws.client(&object.bucket, object.region.as_deref());
     let request = s3.get_object().bucket(&object.bucket).key(&object.key);
     request.set_version_id(object.version.clone()).send().await
-}
-
-/// The Region that S3 says a bucket is in, when it was asked in another one.
-fn elsewhere(error: &SdkError<GetObjectError, HttpResponse>) -> Option<String> {
-    let response = error.raw_response()?;
-    let is_moved = matches!(response.status().as_u16(), 301 | 307 | 400);
-    response.headers().get("x-amz-bucket-region").filter(|_| is_moved).map(str::to_owned)
 }
 
 fn explain(object: &ObjectRef, error: &SdkError<GetObjectError, HttpResponse>) -> Unread {
@@ -170,7 +170,7 @@ async fn pump(mut body: ByteStream, sender: mpsc::Sender<Piece>, broken: Arc<Onc
 }
 
 /// An object's bytes, for a blocking thread.
-pub(super) struct Pieces {
+struct Pieces {
     source: mpsc::Receiver<Piece>,
     piece: Bytes,
     ended: bool,
