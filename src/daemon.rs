@@ -78,9 +78,9 @@ pub async fn run(
 
     let mut auditor = Auditor::new(standards, kept_scope(&store).await?);
     auditor.restore(kept(&store).await?, clock::now());
-    let link_base = config.http.external_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let link_base = config.http.external_url.clone().or_else(|| Some(format!("http://{address}")));
     let notifier =
-        Notifier { topics: config.sns.clone(), alerts: config.alerts.clone(), external_url: Some(link_base) };
+        Notifier { topics: config.sns.clone(), alerts: config.alerts.clone(), external_url: link_base };
     let pipeline = Arc::new(Pipeline::new(auditor, store.clone(), Arc::clone(&metrics), notifier));
 
     let (swept_in, swept) = watch::channel(false);
@@ -108,12 +108,8 @@ pub async fn run(
     work.start("the sampling of last use", ok(rounds.clone().last_usage(targets.clone(), swept.clone())));
     work.start("the verification of logs", ok(rounds.clone().verify_logs(targets.clone(), swept)));
     let intake = Arc::new(QueueIntake::new(rounds.clone(), targets.clone()));
-    let (requests, told) = (Arc::clone(collector.requests()), Arc::clone(&metrics));
-    let (queues, sdk, stop) = (config.queue.clone(), deps.sdk, shutdown.clone());
-    work.start(
-        "the queues",
-        async move { queue::consume(&queues, &sdk, requests, intake, told, stop).await },
-    );
+    let told = queue::Told { requests: Arc::clone(collector.requests()), metrics: Arc::clone(&metrics) };
+    work.start("the queues", queue::consume(config.queue.clone(), deps.sdk, intake, told, shutdown.clone()));
     work.start("the look-ups", ok(rounds.lookups(targets)));
     let history = TimeDelta::days(i64::from(config.store.retention_days));
     let retention = Retention { history, events: EVENT_MEMORY, usage: history };

@@ -25,6 +25,13 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// How much text is made of the files, in MB of 10^6 bytes a second.
+    pub(crate) fn megabytes_per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a number of bytes is far below 2^52")]
+        let bytes = self.bytes as f64;
+        bytes / 1e6 / self.time.as_secs_f64()
+    }
+
     /// Microseconds an event.
     pub(crate) fn micros_per_event(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a number of events is far below 2^52")]

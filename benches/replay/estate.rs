@@ -97,10 +97,10 @@ impl Dice {
         } else {
             format!("{role}-{}", self.below(90_000))
         };
-        let address = if place % 3 != 0 {
-            format!("10.{}.{}.{}", self.below(40), self.below(256), self.below(256))
-        } else {
+        let address = if place.is_multiple_of(3) {
             format!("52.{}.{}.{}", self.below(60), self.below(256), self.below(256))
+        } else {
+            format!("10.{}.{}.{}", self.below(40), self.below(256), self.below(256))
         };
         Session {
             account,

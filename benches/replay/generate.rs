@@ -103,7 +103,7 @@ impl Generator {
     ) {
         let time = time(self.time);
         let region = self.region;
-        let _ = write!(
+        let _infallible = write!(
             out,
             r#"{{"eventVersion":"1.11","userIdentity":{identity},"eventTime":"{time}","eventSource":"{source}","eventName":"{name}","awsRegion":"{region}","sourceIPAddress":"{address}","userAgent":"{agent}","#
         );
@@ -112,16 +112,16 @@ impl Generator {
     fn tail(&mut self, out: &mut String, account: u64, read_only: bool, resources: &str, tls: Option<&str>) {
         let (request, event) = (self.dice.uuid(), self.dice.uuid());
         let account = number(account);
-        let _ = write!(
+        let _infallible = write!(
             out,
             r#""requestID":"{request}","eventID":"{event}","readOnly":{read_only},{resources}"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"{account}","#
         );
         if self.dice.percent(6) {
-            let _ = write!(out, r#""sharedEventID":"{}","#, self.dice.uuid());
+            let _infallible = write!(out, r#""sharedEventID":"{}","#, self.dice.uuid());
         }
         if self.by_endpoint {
             let endpoint = self.dice.below(9).wrapping_mul(0x1357_9bdf_0246_8ace) & 0xffff_ffff_ffff;
-            let _ =
+            let _infallible =
                 write!(out, r#""vpcEndpointId":"vpce-0{endpoint:016x}","vpcEndpointAccountId":"{account}","#);
         }
         out.push_str(r#""eventCategory":"Management""#);
@@ -129,7 +129,7 @@ impl Generator {
             let version = if self.dice.percent(90) { "TLSv1.3" } else { "TLSv1.2" };
             let suite =
                 if version == "TLSv1.3" { "TLS_AES_128_GCM_SHA256" } else { "ECDHE-RSA-AES128-GCM-SHA256" };
-            let _ = write!(
+            let _infallible = write!(
                 out,
                 r#","tlsDetails":{{"tlsVersion":"{version}","cipherSuite":"{suite}","clientProvidedHostHeader":"{host}","keyExchange":"X25519MLKEM768"}}"#
             );
@@ -188,7 +188,7 @@ impl Generator {
         };
         self.head(out, &identity, "kms.amazonaws.com", name, address, agent);
         if self.dice.below(ONE_REFUSED_IN) == 0 {
-            let _ = write!(
+            let _infallible = write!(
                 out,
                 r#""errorCode":"AccessDenied","errorMessage":"User: arn:aws:sts::{}:assumed-role/{}/{} is not authorized to perform: kms:{name} on resource: {key} because no resource-based policy allows the kms:{name} action","#,
                 number(caller.account),
@@ -242,7 +242,7 @@ impl Generator {
         );
         let with_material =
             format!(r#""responseElements":null,"additionalEventData":{{"keyMaterialId":"{material}"}},"#);
-        let _ = match name {
+        let _infallible = match name {
             "Decrypt" => write!(
                 out,
                 r#""requestParameters":{{"encryptionAlgorithm":"SYMMETRIC_DEFAULT","encryptionContext":{context}}},{with_material}"#
@@ -298,7 +298,7 @@ impl Generator {
         self.head(out, &identity, "sts.amazonaws.com", "AssumeRole", service, service);
         let (account, created) = (number(caller.account), long_time(self.time));
         let expiry = long_time(self.time + 21_600);
-        let _ = write!(
+        let _infallible = write!(
             out,
             r#""requestParameters":{{"roleArn":"arn:aws:iam::{account}:role/{0}","roleSessionName":"{1}","durationSeconds":3600}},"responseElements":{{"credentials":{{"accessKeyId":"ASIA{2}","sessionToken":"IQoJb3JpZ2luX2VjE{3}","expiration":"{expiry}"}},"assumedRoleUser":{{"assumedRoleId":"{4}:{1}","arn":"arn:aws:sts::{account}:assumed-role/{0}/{1}"}},"requestedAt":"{created}"}},"#,
             caller.role,
@@ -330,7 +330,7 @@ impl Generator {
             &caller.address,
             caller.agent,
         );
-        let _ = write!(
+        let _infallible = write!(
             out,
             r#""requestParameters":{{"maxResults":1000,"filterSet":{{"items":[{{"name":"instance-state-name","valueSet":{{"items":[{{"value":"running"}},{{"value":"pending"}}]}}}},{{"name":"tag:kubernetes.io/cluster/{}","valueSet":{{"items":[{{"value":"owned"}}]}}}}]}},"instancesSet":{{}}}},"responseElements":null,"#,
             caller.role
@@ -346,7 +346,7 @@ impl Generator {
         let bucket = format!("acme-{}-data-{}", number(caller.account), self.dice.skewed(40));
         let host = format!("{bucket}.s3.{}.amazonaws.com", self.region);
         self.head(out, &assumed_role(&caller, None), "s3.amazonaws.com", name, &caller.address, caller.agent);
-        let _ = write!(
+        let _infallible = write!(
             out,
             r#""requestParameters":{{"bucketName":"{bucket}","Host":"{host}","acl":""}},"responseElements":null,"additionalEventData":{{"SignatureVersion":"SigV4","CipherSuite":"TLS_AES_128_GCM_SHA256","bytesTransferredIn":0,"AuthenticationMethod":"AuthHeader","x-amz-id-2":"{}{}=","bytesTransferredOut":{}}},"#,
             self.dice.letters(38),
@@ -371,7 +371,7 @@ impl Generator {
             caller.agent,
         );
         let stream = self.dice.uuid().replace('-', "");
-        let _ = write!(
+        let _infallible = write!(
             out,
             r#""requestParameters":{{"logStreamName":"2026/11/01/[$LATEST]{stream}","logGroupName":"/aws/lambda/{}"}},"responseElements":null,"apiVersion":"20140328","#,
             caller.role

@@ -19,7 +19,6 @@
 )]
 
 mod baselines;
-mod estate;
 mod generate;
 #[path = "../support/limits.rs"]
 mod limits;
@@ -125,10 +124,13 @@ async fn bar(files: usize, limits: &mut Limits) -> anyhow::Result<()> {
 /// The least that something cost of several times, in microseconds an event.
 fn baseline(what: &str, measure: impl Fn() -> std::io::Result<Cost>) -> anyhow::Result<f64> {
     let mut least = f64::INFINITY;
+    let mut speed: f64 = 0.0;
     for _ in 0..TIMES {
-        least = least.min(measure()?.micros_per_event());
+        let cost = measure()?;
+        least = least.min(cost.micros_per_event());
+        speed = speed.max(cost.megabytes_per_second());
     }
-    println!("  {what:<48} {least:>8.3}");
+    println!("  {what:<48} {least:>8.3}   {speed:>6.0} MB/s of text");
     Ok(least)
 }
 

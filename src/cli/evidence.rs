@@ -102,7 +102,7 @@ enum Place {
         region: Region,
         name: String,
         prefix: String,
-        trail: Option<TrailSnapshot>,
+        trail: Option<Box<TrailSnapshot>>,
     },
     Copy {
         path: PathBuf,
@@ -190,7 +190,7 @@ async fn find_trail(arn: &str, collector: &Collector) -> anyhow::Result<Place> {
         region: target.region,
         name,
         prefix,
-        trail: Some(trail),
+        trail: Some(Box::new(trail)),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::records::{Envelope, Field, Raw};
 /// The events of a part, by block.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    blocks: Vec<Held>,
+    held: Vec<Held>,
     by_name: HashMap<Block, usize>,
     /// The block of the last event, as most files have few, and how it stands in the record.
     last: usize,
@@ -40,7 +40,7 @@ impl Blocks {
     /// Notes an event.
     pub(super) fn note(&mut self, envelope: &Envelope<'_>, time: When, sighting: Sighting) {
         let at = self.block(envelope, time);
-        let Some(held) = self.blocks.get_mut(at) else { return };
+        let Some(held) = self.held.get_mut(at) else { return };
         held.oldest = held.oldest.min(time.micros);
         held.newest = held.newest.max(time.micros);
         held.events.push(sighting);
@@ -70,20 +70,20 @@ impl Blocks {
         let account = envelope
             .text(Field::RecipientAccountId)
             .filter(|account| !account.is_empty())
-            .or_else(|| envelope.at(&["userIdentity", "accountId"]).and_then(|raw| raw.text()))
+            .or_else(|| envelope.at(&["userIdentity", "accountId"]).and_then(Raw::text))
             .unwrap_or_default();
         let region = envelope.text(Field::AwsRegion).unwrap_or_default();
         let block = Block { account: account.into_owned(), region: region.into_owned(), hour: time.hour };
         *self.by_name.entry(block.clone()).or_insert_with(|| {
             let (oldest, newest) = (time.micros, time.micros);
-            self.blocks.push(Held { block, oldest, newest, events: Vec::new() });
-            self.blocks.len() - 1
+            self.held.push(Held { block, oldest, newest, events: Vec::new() });
+            self.held.len() - 1
         })
     }
 
     /// Gives everything to the part that it is about, and begins anew.
     pub(super) fn pour_into(&mut self, part: &mut Part) {
-        let blocks = std::mem::take(self).blocks;
+        let blocks = std::mem::take(self).held;
         let mut places = BTreeMap::new();
         for held in blocks {
             let (Some(oldest), Some(newest)) =

@@ -16,6 +16,7 @@ use crate::rules::RuleSet;
 const REMEMBERED: usize = 10_000;
 
 /// Who cares for events of one source and name.
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself, of every event")]
 #[derive(Debug)]
 pub(super) struct Interest {
     /// The events' source.

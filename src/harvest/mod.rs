@@ -142,8 +142,7 @@ impl<'a> Harvest<'a> {
         let time = When::of(envelope);
         let print = fingerprint(&envelope.text(Field::EventId).ok_or(Problem::WrongType("eventID"))?);
         let interest = self.interests.of(envelope);
-        let event =
-            if self.has_to_be_judged(envelope, &interest) { Some(self.parse(envelope)?) } else { None };
+        let event = if self.has_to_be_judged(envelope, &interest) { Some(parse(envelope)?) } else { None };
         let usage = if interest.is_usage { self.part.tally.add(envelope) } else { None };
         let event = event.map(|event| {
             self.part.events.push(event);
@@ -165,12 +164,11 @@ impl<'a> Harvest<'a> {
         }
         let insight = self.memo.insight(envelope, interest, &self.tools);
         let seen_now;
-        let screened = match &insight.screened {
-            Some(screened) => screened,
-            None => {
-                seen_now = self.tools.rules.screen(&interest.rules, envelope, &insight.facts);
-                &seen_now
-            }
+        let screened = if let Some(screened) = &insight.screened {
+            screened
+        } else {
+            seen_now = self.tools.rules.screen(&interest.rules, envelope, &insight.facts);
+            &seen_now
         };
         if screened.may_hold || (insight.may_become_known && !screened.undecided.is_empty()) {
             return true;
@@ -179,10 +177,6 @@ impl<'a> Harvest<'a> {
             *self.undecided.entry(*rule).or_default() += 1;
         }
         false
-    }
-
-    fn parse(&self, envelope: &Envelope<'_>) -> Result<EventRecord, Problem> {
-        EventRecord::new(records::parse(envelope.json())?).map_err(Problem::WrongType)
     }
 
     fn hand_over(&mut self, is_last: bool) {
@@ -211,6 +205,10 @@ impl<'a> Harvest<'a> {
         }
         (self.emit)(part);
     }
+}
+
+fn parse(envelope: &Envelope<'_>) -> Result<EventRecord, Problem> {
+    EventRecord::new(records::parse(envelope.json())?).map_err(Problem::WrongType)
 }
 
 impl Sink for Harvest<'_> {

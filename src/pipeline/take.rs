@@ -10,7 +10,7 @@ use super::turn::{Turn, finish};
 use super::{Pipeline, off_the_reactor};
 use crate::audit::Auditor;
 use crate::harvest::{Counts, Part};
-use crate::ledger::{Block, Deltas};
+use crate::ledger::{self, Block, Deltas};
 use crate::metrics;
 use crate::model::{
     AccountId, Batch, Changes, Cursor, EventRecord, Fact, KeyArn, Level, Reading, Snapshot, SourceKind,
@@ -365,10 +365,7 @@ fn merge_into(prints: &mut Vec<u64>, more: Vec<u64>) {
         *prints = more;
         return;
     }
-    prints.extend(more);
-    // Two runs in order: the sort is a merge.
-    prints.sort();
-    prints.dedup();
+    ledger::merge(prints, &more);
 }
 
 /// The keys that events have changed.

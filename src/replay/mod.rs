@@ -61,8 +61,9 @@ pub async fn replay(
     let mut summary = Summary { files: inputs.len() as u64, ..Summary::default() };
     let inputs = skip_processed(&pipeline, inputs, &mut summary).await?;
     let (out, mut parts) = mpsc::channel(PARTS_WAITING);
-    let workers =
-        Workers::start(Arc::clone(&pipeline), inputs, options, out, Arc::clone(&watcher), &shutdown);
+    let workers = Workers::start(&pipeline, inputs, options, &out, &watcher, &shutdown);
+    // The workers have their own; when the last of them ends, so do the parts.
+    drop(out);
     while let Some(first) = parts.recv().await {
         let parcel = gather(first, &mut parts, &mut summary).await;
         commit(&pipeline, parcel, &*watcher, &mut summary).await?;
@@ -95,7 +96,7 @@ async fn gather(first: Read, more: &mut mpsc::Receiver<Read>, summary: &mut Summ
             Read::Part { input, part } => {
                 events += part.counts.events;
                 summary.note(&input, &part);
-                parts.push(part);
+                parts.push(*part);
             }
             Read::Skipped { input } => summary.files_skipped.push(input),
             Read::Failed(error) => summary.unreadable.push(error),

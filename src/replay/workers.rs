@@ -18,7 +18,7 @@ use crate::records::{Limits, Problem};
 #[derive(Debug)]
 pub(super) enum Read {
     /// A part of an input.
-    Part { input: String, part: Part },
+    Part { input: String, part: Box<Part> },
     /// A file that was found in a folder and holds no JSON: a licence, a picture.
     Skipped { input: String },
     /// An input that could not be opened or read to its end.
@@ -42,22 +42,22 @@ struct Worker {
 
 impl Workers {
     pub(super) fn start(
-        pipeline: Arc<Pipeline>,
+        pipeline: &Arc<Pipeline>,
         inputs: Vec<Input>,
         options: &Options,
-        out: mpsc::Sender<Read>,
-        watcher: Arc<dyn Watcher>,
+        out: &mpsc::Sender<Read>,
+        watcher: &Arc<dyn Watcher>,
         shutdown: &CancellationToken,
     ) -> Self {
         let inputs = Arc::new(Mutex::new(VecDeque::from(inputs)));
         let mut running = JoinSet::new();
         for _ in 0..options.jobs.max(1) {
             let worker = Worker {
-                pipeline: Arc::clone(&pipeline),
+                pipeline: Arc::clone(pipeline),
                 inputs: Arc::clone(&inputs),
                 limits: options.limits.clone(),
                 out: out.clone(),
-                watcher: Arc::clone(&watcher),
+                watcher: Arc::clone(watcher),
                 shutdown: shutdown.clone(),
             };
             running.spawn_blocking(move || worker.run());
@@ -97,7 +97,11 @@ impl Worker {
             self.watcher.went_on(part.counts.events, 0);
             let is_no_log = input.was_found && std::mem::take(&mut is_first) && holds_no_json(&part);
             let input = input.name.clone();
-            self.send(if is_no_log { Read::Skipped { input } } else { Read::Part { input, part } });
+            self.send(if is_no_log {
+                Read::Skipped { input }
+            } else {
+                Read::Part { input, part: Box::new(part) }
+            });
         });
         match read {
             // Whoever ended the replay knows that not everything was read.

@@ -59,7 +59,7 @@ struct VerifiedChain {
 #[derive(Debug, Serialize)]
 struct Issue {
     #[serde(flatten)]
-    issue: LogIssue,
+    found: LogIssue,
     nature: &'static str,
     meaning: &'static str,
 }
@@ -178,7 +178,7 @@ impl LogVerification {
 
     fn issues_table(&self, width: Option<u16>) -> Table {
         let mut table = table(width, &["WHAT", "WHEN", "OBJECT", "MEANING"]);
-        for Issue { issue, meaning, .. } in self.chains.iter().flat_map(|chain| &chain.issues) {
+        for Issue { found: issue, meaning, .. } in self.chains.iter().flat_map(|chain| &chain.issues) {
             let when = match issue.until {
                 Some(until) => format!("{} to {}", show(issue.at), show(until)),
                 None => show(issue.at),
@@ -205,7 +205,7 @@ impl VerifiedChain {
                 LogIssueNature::Notice => "notice",
             },
             meaning: issue.kind.meaning(),
-            issue,
+            found: issue,
         };
         Self {
             account: chain.account.to_string(),

@@ -51,7 +51,7 @@ impl Rounds {
             let round = async {
                 for (home, trail) in trails {
                     let task = Task { source: source_of(&trail), home, trail };
-                    self.verify_trail(&task, &targets).await;
+                    Box::pin(self.verify_trail(&task, &targets)).await;
                 }
             };
             if self.shutdown.run_until_cancelled(round).await.is_none() {

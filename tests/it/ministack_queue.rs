@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use flate2::read::MultiGzDecoder;
-use keyward::collect::queue::{Intake, consume};
+use keyward::collect::queue::{Intake, Told, consume};
 use keyward::collect::sdk_config_for;
 use keyward::config::Queue;
 use keyward::metrics::Metrics;
@@ -86,8 +86,13 @@ async fn every_way_into_a_queue_leads_to_the_same_events() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let (sdk, taken, told, ended) =
             (sdk.clone(), Arc::clone(&intake), Arc::clone(&metrics), shutdown.clone());
-        let running =
-            tokio::spawn(async move { consume(&queues, &sdk, Arc::default(), taken, told, ended).await });
+        let running = tokio::spawn(consume(
+            queues,
+            sdk,
+            taken,
+            Told { requests: Arc::default(), metrics: told },
+            ended,
+        ));
         let empty = async {
             // The object that was removed again is announced for ever, in vain; it is not waited for.
             let rest = |text: &str| text.contains("reason=\"missing\"");

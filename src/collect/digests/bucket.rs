@@ -34,7 +34,7 @@ pub(crate) struct Bucket {
     asked_in: Region,
     name: String,
     first: Client,
-    by_bucket: Mutex<BTreeMap<String, Arc<OnceCell<Client>>>>,
+    clients_by_name: Mutex<BTreeMap<String, Arc<OnceCell<Client>>>>,
     readings: Arc<Readings>,
 }
 
@@ -46,7 +46,14 @@ impl Bucket {
         readings: Arc<Readings>,
     ) -> Result<Self, Failure> {
         let first = clients.s3(&account, &asked_in)?;
-        Ok(Self { account, asked_in, name: name.to_owned(), first, by_bucket: Mutex::default(), readings })
+        Ok(Self {
+            account,
+            asked_in,
+            name: name.to_owned(),
+            first,
+            clients_by_name: Mutex::default(),
+            readings,
+        })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -55,7 +62,7 @@ impl Bucket {
 
     /// The client for the Region that a bucket is in.
     async fn client(&self, bucket: &str) -> Client {
-        let cell = Arc::clone(self.by_bucket.lock().await.entry(bucket.to_owned()).or_default());
+        let cell = Arc::clone(self.clients_by_name.lock().await.entry(bucket.to_owned()).or_default());
         cell.get_or_init(|| self.find(bucket)).await.clone()
     }
 

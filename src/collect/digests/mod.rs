@@ -56,7 +56,7 @@ impl Shelf {
         wanted: impl Fn(&str) -> bool + Send,
     ) -> Result<Vec<String>, Failure> {
         match self {
-            Self::Bucket(shelf) => shelf.list(bucket, prefix, after, wanted).await,
+            Self::Bucket(in_s3) => in_s3.list(bucket, prefix, after, wanted).await,
             Self::Disk(disk) => disk.list(prefix, after),
         }
     }
@@ -64,14 +64,14 @@ impl Shelf {
     /// The folders right below a prefix, each with its `/`.
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Failure> {
         match self {
-            Self::Bucket(bucket) => bucket.folders(prefix).await,
+            Self::Bucket(in_s3) => in_s3.folders(prefix).await,
             Self::Disk(disk) => disk.folders(prefix),
         }
     }
 
     async fn digest(&self, bucket: Option<&str>, key: &str) -> Read {
         match self {
-            Self::Bucket(shelf) => shelf.digest(bucket, key).await,
+            Self::Bucket(in_s3) => in_s3.digest(bucket, key).await,
             Self::Disk(disk) => Read { fetched: disk.digest(key).await, generated: None },
         }
     }
@@ -122,15 +122,15 @@ impl Collector {
         own: Option<&AccountId>,
     ) -> Result<LogReader<'a>, String> {
         let readings = std::sync::Arc::new(Readings::default());
-        let (shelf, account) = match source {
+        let (files, account) = match source {
             LogSource::Bucket { account, region, name } => {
                 let place = (account.clone(), region.clone());
-                let bucket = Bucket::new(&self.clients, place, name, std::sync::Arc::clone(&readings));
-                (Shelf::Bucket(bucket.map_err(|failure| why(&failure))?), Some(account.clone()))
+                let in_s3 = Bucket::new(&self.clients, place, name, std::sync::Arc::clone(&readings));
+                (Shelf::Bucket(in_s3.map_err(|failure| why(&failure))?), Some(account.clone()))
             }
             LogSource::Disk(path) => (Shelf::Disk(Disk::new(path)), own.cloned()),
         };
-        Ok(LogReader { collector: self, account, shelf, readings, given_keys })
+        Ok(LogReader { collector: self, account, shelf: files, readings, given_keys })
     }
 }
 

@@ -32,23 +32,31 @@ pub use super::s3::mark_of;
 use crate::config::Queue;
 use crate::metrics::Metrics;
 
+/// Who is told how it goes.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Counts every request that goes out.
+    pub requests: Arc<RequestCounts>,
+    /// The metrics of queues.
+    pub metrics: Arc<Metrics>,
+}
+
 /// Takes from all queues until `shutdown`; with none it is over at once. A batch that is being committed then is
-/// finished, all others are given back. `counts` is told of every request that goes out.
+/// finished, all others are given back.
 ///
 /// # Errors
 /// When the URL of a queue is none, which the check of the configuration rules out.
 pub async fn consume<I: Intake>(
-    queues: &[Queue],
-    sdk: &SdkConfig,
-    counts: Arc<RequestCounts>,
+    queues: Vec<Queue>,
+    sdk: SdkConfig,
     intake: Arc<I>,
-    metrics: Arc<Metrics>,
+    told: Told,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let health = Arc::new(Health::default());
     let consumers = queues.iter().map(async |queue| {
-        let aws = QueueClients::new(sdk, queue, Arc::clone(&counts)).await?;
-        let (intake, metrics) = (Arc::clone(&intake), Arc::clone(&metrics));
+        let aws = QueueClients::new(&sdk, queue, Arc::clone(&told.requests)).await?;
+        let (intake, metrics) = (Arc::clone(&intake), Arc::clone(&told.metrics));
         let consumer = Consumer::new(queue, aws, intake, metrics, Arc::clone(&health), shutdown.clone());
         Box::pin(consumer.run(Pace::default())).await;
         Ok(())

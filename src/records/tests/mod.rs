@@ -161,7 +161,7 @@ fn loose_text(text: &str, bits: u64) -> String {
     if bits & 0x30 != 0 {
         return Value::from(text).to_string();
     }
-    let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+    let units = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect::<Vec<_>>().concat();
     format!("\"{units}\"")
 }
 
