@@ -154,3 +154,33 @@ fn what_is_not_there_is_said_with_its_place() {
     replay(&lab, &["s3:///logs"]).says(3, &["s3://BUCKET/PREFIX"]);
     replay(&lab, &["no/such/folder"]).says(3, &["no/such/folder: No such file"]);
 }
+
+#[test]
+fn rules_of_ones_own_judge_too_and_those_for_other_products_are_left_out() {
+    let lab = lab();
+    lab.write(
+        "sigma/own.yml",
+        "title: A key is scheduled for deletion\nname: own-deletion\nlevel: high\n\
+         logsource: { product: aws, service: cloudtrail }\n\
+         detection:\n  selection: { eventSource: kms.amazonaws.com, eventName: ScheduleKeyDeletion }\n  \
+         condition: selection\n",
+    );
+    lab.write(
+        "sigma/many.yml",
+        "title: Many keys\nlevel: critical\ncorrelation:\n  type: event_count\n  rules: [own-deletion]\n  \
+         group-by: [recipientAccountId]\n  timespan: 1h\n  condition: { gte: 3 }\n",
+    );
+    lab.write(
+        "sigma/other.yml",
+        "title: Windows\nlevel: high\nlogsource: { product: windows, service: security }\n\
+         detection:\n  selection: { EventID: 4625 }\n  condition: selection\n",
+    );
+    lab.write("log.json", &log(0..4));
+    let ran =
+        lab.run(&["replay", "--format", "json", "--rules", "sigma", "--fail-on", "critical", "log.json"]);
+    ran.says(1, &["rules for other products are left out", "count=1"]);
+    let (detections, summary) = lines(&ran);
+    let of = |rule: &str| detections.iter().filter(|line| line["rule"] == rule).count();
+    assert_eq!((of("own"), of("many")), (4, 1), "{ran:?}");
+    assert_eq!(summary["detections"], detections.len());
+}
