@@ -20,6 +20,8 @@ mod documents;
 #[cfg(test)]
 mod evidence;
 #[cfg(test)]
+mod exactly_once;
+#[cfg(test)]
 mod exemplars;
 #[cfg(test)]
 mod gaps;
