@@ -299,7 +299,8 @@ fn run(seed: u64, store: &str, instances: u64) -> Duration {
         running.insert(victim, lab.instance(victim as u64));
     }
     loop {
-        let all_is_said = || found.values().map(|(groups, _)| groups).sum::<u64>() <= lab.opened().len() as u64;
+        let all_is_said =
+            || found.values().map(|(groups, _)| groups).sum::<u64>() <= lab.opened().len() as u64;
         if lab.waiting() == 0 && lab.ledger() == ledger && lab.found() == found && all_is_said() {
             break;
         }
@@ -343,7 +344,8 @@ fn a_stream_is_counted_once_whoever_dies() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut admin = sqlx::AnyConnection::connect(&server).await.unwrap();
-            for sql in [format!("DROP SCHEMA IF EXISTS {schema} CASCADE"), format!("CREATE SCHEMA {schema}")] {
+            for sql in [format!("DROP SCHEMA IF EXISTS {schema} CASCADE"), format!("CREATE SCHEMA {schema}")]
+            {
                 sqlx::query(AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
             }
             admin.close().await.unwrap();
