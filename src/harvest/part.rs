@@ -9,7 +9,7 @@ use crate::model::EventRecord;
 use crate::records::Malformed;
 
 /// How many malformed records of one input are named; all are counted.
-pub const MALFORMED_NAMED: usize = 20;
+pub const MALFORMED_NAMED: usize = 1_000;
 
 /// What one input brought: a log file, or a page of looked-up events.
 #[derive(Debug, Default)]

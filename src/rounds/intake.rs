@@ -19,6 +19,9 @@ use crate::records::Limits;
 /// The most that a log file may inflate to. CloudTrail's own are 50 MB at most, and inflate to some 2 GB.
 const MAX_INFLATED: u64 = 8 << 30;
 
+/// How many places of one input that cannot be read are logged; all are counted.
+const PROBLEMS_LOGGED: usize = 20;
+
 /// Takes in what queues bring.
 #[derive(Debug, Clone)]
 pub struct QueueIntake {
@@ -83,7 +86,7 @@ impl Intake for QueueIntake {
             let mut parts = Vec::new();
             // An object that breaks off is fetched again; whoever fetched it knows.
             let _broken_off = pipeline.harvest(&mark, object, limits, |part| parts.push(part));
-            for problem in parts.iter().flat_map(|part| &part.counts.problems) {
+            for problem in parts.iter().flat_map(|part| &part.counts.problems).take(PROBLEMS_LOGGED) {
                 let place = problem.place;
                 tracing::warn!(
                     input = mark,

@@ -45,6 +45,8 @@ pub(super) async fn load(
             }
         }
     }
+    // Databases give rows in an order of their own.
+    states.sort_by(|one, other| one.key.cmp(&other.key));
     Ok(states)
 }
 

@@ -278,11 +278,11 @@ fn the_rules_that_come_with_it_are_listed_in_order_and_explained() {
     let listed = plain(&["rules", "list", "--format", "json"]);
     assert_eq!(listed.code, 0);
     let rules = listed.json();
-    assert_eq!(rules.as_array().unwrap().len(), 44);
+    assert_eq!(rules.as_array().unwrap().len(), 46);
     let table = plain(&["rules", "list"]);
     assert!(rules.as_array().unwrap().iter().all(|rule| table.out.contains(rule["name"].as_str().unwrap())));
-    plain(&["rules", "check"]).says(0, &["44 rules in order, 0 errors"]);
-    plain(&["rules", "test"]).says(0, &["44 rules, ", " 0 failed"]);
+    plain(&["rules", "check"]).says(0, &["46 rules in order, 0 errors"]);
+    plain(&["rules", "test"]).says(0, &["46 rules, ", " 0 failed"]);
     plain(&["rules", "explain", "key-set-outside-boundary"])
         .says(0, &["Why it matters", "What to do", "gdpr: "]);
 }

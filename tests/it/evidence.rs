@@ -90,9 +90,11 @@ fn what_nobody_touched_is_verified() {
     let (code, document) = verify_trail(&lab);
     assert_eq!((code, &document["result"]), (0, &json!("verified")), "{document:#}");
     let (digests, logs) = (keys(&lab, "CloudTrail-Digest").len(), keys(&lab, "CloudTrail").len());
-    assert!(digests >= 6 && logs >= 6);
-    // The newest log file is in no digest yet.
-    assert_eq!((&document["digests"], &document["logs"]), (&json!(digests), &json!(logs - 1)));
+    assert!(digests >= 3 && logs >= 3, "{digests} digests, {logs} logs");
+    // The newest log files are in no digest yet.
+    assert_eq!(document["digests"], digests);
+    let verified = usize::try_from(document["logs"].as_u64().unwrap()).unwrap();
+    assert!((1..=2).contains(&(logs - verified)), "{verified} of {logs} log files");
     assert_eq!(document["schema"], "keyward.verify-logs/v1");
     verify(&lab, &[&format!("s3://{BUCKET}/some/prefix"), "--region", "eu-central-1"])
         .says(0, &["All of them are there and unchanged"]);
