@@ -368,5 +368,8 @@ fn alerts_are_about_findings(prometheus: &Prometheus, findings: &[Value]) {
         names.iter().map(String::as_str).collect::<Vec<_>>(),
         ["KeywardCoverageLost", "KeywardCriticalFinding", "KeywardHighFinding"]
     );
-    assert_eq!(of("KeywardCoverageLost"), [(String::new(), estate::CUSTOMERS.to_owned())].into());
+    // The bucket of the payments account's own trail is somebody else's: its log files cannot be verified.
+    let of_account = |account: &str| (String::new(), account.to_owned());
+    let lost = [of_account(estate::CUSTOMERS), of_account(estate::PAYMENTS)].into();
+    assert_eq!(of("KeywardCoverageLost"), lost);
 }
