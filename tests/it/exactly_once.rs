@@ -8,8 +8,10 @@ use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::net::Ipv4Addr;
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use keyward::sandbox::call::Principal;
 use keyward::sandbox::clock::Clock;
 use keyward::sandbox::sqs::Unrest;
@@ -39,6 +41,14 @@ const OWNER: &str = "999900001111";
 type Ledger = BTreeMap<(String, String, String, String, i64), u64>;
 /// Findings and events by rule.
 type Found = BTreeMap<String, (u64, u64)>;
+
+/// The day that the events are of: a few days ago, since detections age out. The same over a whole run of the tests.
+fn day() -> DateTime<Utc> {
+    static DAY: LazyLock<DateTime<Utc>> = LazyLock::new(|| {
+        (keyward::clock::now() - TimeDelta::days(3)).duration_trunc(TimeDelta::days(1)).unwrap()
+    });
+    *DAY
+}
 
 /// Numbers from a seed (Knuth's MMIX).
 struct Moments(u64);
@@ -82,7 +92,7 @@ impl Made {
             "eventVersion": "1.11", "eventName": name, "eventSource": "kms.amazonaws.com",
             "eventID": format!("{number:08x}-1111-4000-8000-{:012x}", number * 3),
             "requestID": format!("{number:08x}-2222-4000-8000-000000000000"),
-            "eventTime": format!("2026-11-01T{hour:02}:{minute:02}:{second:02}Z"), "awsRegion": "eu-west-3",
+            "eventTime": format!("{}T{hour:02}:{minute:02}:{second:02}Z", day().format("%F")), "awsRegion": "eu-west-3",
             "eventType": "AwsApiCall", "readOnly": *name != "DisableKey", "recipientAccountId": OWNER,
             "sourceIPAddress": "198.51.100.7", "managementEvent": true, "eventCategory": "Management",
             "userIdentity": { "type": "IAMUser", "accountId": OWNER, "arn": principal },
@@ -108,7 +118,7 @@ fn truth() -> (Ledger, Found) {
             *by_group.entry(("unauthorized-key-access", made.key.clone())).or_default() += 1;
         }
         let outcome = if made.is_refused { "denied" } else { "success" };
-        let hour = 1_793_491_200 / 3_600 + i64::try_from(made.second / 3_600).unwrap();
+        let hour = day().timestamp() / 3_600 + i64::try_from(made.second / 3_600).unwrap();
         let line = (made.key, made.principal, made.name.to_owned(), outcome.to_owned(), hour);
         *ledger.entry(line).or_default() += 1;
     }
@@ -188,7 +198,10 @@ impl Lab {
         let world = self.sandbox.world();
         for (number, file) in files.iter().enumerate() {
             let world = &mut *lock(&world);
-            let key = format!("AWSLogs/{OWNER}/CloudTrail/eu-west-3/2026/11/01/{number:04}.json.gz");
+            let key = format!(
+                "AWSLogs/{OWNER}/CloudTrail/eu-west-3/{}/{number:04}.json.gz",
+                day().format("%Y/%m/%d")
+            );
             let now = world.now();
             assert!(s3::deliver(world, BUCKET, &key, s3::Object::new(file.clone(), now)));
         }
