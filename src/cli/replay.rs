@@ -56,7 +56,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut config = args.config.read()?;
     config.rules.dirs.extend(args.rules.iter().cloned());
     let standards = setup::standards(&config)?;
-    let (inputs, errors) = find_inputs(&args.paths, &collect::sdk_config().await).await;
+    let (inputs, errors) = find_inputs(&args.paths, collect::sdk_config).await;
     if inputs.is_empty() && errors.is_empty() {
         let paths = args.paths.join(", ");
         return Err(UsageError(format!(

@@ -16,7 +16,7 @@ mod walk;
 
 pub use digest::{Digest, ListedLog, MAX_DIGEST, Previous};
 pub use hash::{Inflated, Inflater, Sha256};
-pub use names::{DigestName, LogName, below_logs, list_from};
+pub use names::{DigestName, LogName, NO_EVENTS, below_logs, is_beside_events, list_from};
 pub use ongoing::{Checked, fold, logs_after, nothing_known, spans_to_recheck};
 pub use report::{LogOutcome, Report};
 pub use signature::{PublicKeys, SignatureProblem};

@@ -4,6 +4,9 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::model::{AccountId, Region};
 
+/// The folders of what CloudTrail keeps beside the logs of events: digests of them, and insights into them.
+pub const NO_EVENTS: [&str; 3] = ["CloudTrail-Digest", "CloudTrail-Insight", "CloudTrail-Aggregated"];
+
 /// How times are written in the names of digest files.
 const DIGEST_TIME: &str = "%Y%m%dT%H%M%SZ";
 
@@ -123,6 +126,12 @@ impl<'a> Place<'a> {
         let root = key.get(..key.find(&format!("/{account_text}/{kind}/{region}/"))? + 1)?;
         Some(Self { root, account, region, file })
     }
+}
+
+/// Whether an object is in one of the folders that hold no events.
+pub fn is_beside_events(key: &str) -> bool {
+    let (folders, _) = key.rsplit_once('/').unwrap_or_default();
+    folders.split('/').any(|folder| NO_EVENTS.contains(&folder))
 }
 
 /// A key without what comes before `AWSLogs/`: what a copy of a bucket may have lost, or be put below.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use aws_config::SdkConfig;
 use tokio::runtime::Handle;
 
-use super::inputs::{Input, InputError, InputPlace, NO_EVENTS};
+use super::inputs::{Input, InputError, InputPlace};
 use crate::collect::queue::{ObjectRef, mark_of};
 use crate::collect::s3::{BucketClients, ListedObject, fetch, list};
+use crate::integrity::is_beside_events;
 
 /// The buckets that the caller's credentials reach.
 pub(super) struct Buckets(Arc<BucketClients>);
@@ -77,5 +78,5 @@ impl BucketObject {
 
 /// Whether an object may be a log: no folder's marker, and in none of the folders that hold other things.
 fn may_hold_events(key: &str) -> bool {
-    !key.ends_with('/') && !key.split('/').any(|part| NO_EVENTS.contains(&part))
+    !key.ends_with('/') && !is_beside_events(key)
 }

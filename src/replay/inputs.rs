@@ -6,12 +6,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use aws_config::SdkConfig;
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
 use super::buckets::{BucketObject, Buckets};
-
-/// What CloudTrail keeps beside the logs of events: digests of them, and insights into them.
-pub(super) const NO_EVENTS: [&str; 3] = ["CloudTrail-Digest", "CloudTrail-Insight", "CloudTrail-Aggregated"];
+use crate::integrity::NO_EVENTS;
 
 /// An input that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -67,13 +67,17 @@ impl Input {
 }
 
 /// The log files at some paths, in order, each once: files, folders with all that is below them, and
-/// `s3://BUCKET/PREFIX`. What could not be looked at is told beside.
-pub async fn find_inputs(paths: &[String], sdk: &aws_config::SdkConfig) -> (Vec<Input>, Vec<InputError>) {
+/// `s3://BUCKET/PREFIX`. What could not be looked at is told beside. `sdk` is asked only if there is a bucket: it may
+/// look for a Region in the network, which files on disk do not need.
+pub async fn find_inputs(
+    paths: &[String],
+    sdk: impl AsyncFn() -> SdkConfig,
+) -> (Vec<Input>, Vec<InputError>) {
     let (mut inputs, mut errors) = (Vec::new(), Vec::new());
-    let buckets = Buckets::new(sdk);
+    let buckets = OnceCell::new();
     for path in paths {
         let found = match path.strip_prefix("s3://") {
-            Some(place) => buckets.find(place).await,
+            Some(place) => buckets.get_or_init(async || Buckets::new(&sdk().await)).await.find(place).await,
             None => on_disk(Path::new(path)),
         };
         match found {
@@ -102,7 +106,9 @@ fn on_disk(path: &Path) -> Result<Vec<Input>, InputError> {
             let path = entry.map_err(failed)?.path();
             // A link may lead round in a circle; what it leads to is found where it is.
             let metadata = fs::symlink_metadata(&path).map_err(failed)?;
-            if metadata.is_dir() && !is_without_events(&path) {
+            let holds_no_events =
+                path.file_name().is_some_and(|name| NO_EVENTS.iter().any(|kind| name == *kind));
+            if metadata.is_dir() && !holds_no_events {
                 folders.push(path);
             } else if metadata.is_file() {
                 found.push(file(&path, &metadata, true));
@@ -111,10 +117,6 @@ fn on_disk(path: &Path) -> Result<Vec<Input>, InputError> {
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
-}
-
-fn is_without_events(folder: &Path) -> bool {
-    folder.file_name().is_some_and(|name| NO_EVENTS.iter().any(|kind| name == *kind))
 }
 
 fn file(path: &Path, metadata: &fs::Metadata, was_found: bool) -> Input {
@@ -127,5 +129,19 @@ fn file(path: &Path, metadata: &fs::Metadata, was_found: bool) -> Input {
         size: metadata.len(),
         was_found,
         place: InputPlace::Disk(path.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_on_disk_need_no_aws() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("log.json"), "{}").unwrap();
+        let paths = [folder.path().display().to_string()];
+        let (inputs, errors) = find_inputs(&paths, async || panic!("no bucket is named")).await;
+        assert_eq!((inputs.len(), errors), (1, Vec::new()));
     }
 }

@@ -5,11 +5,10 @@ use std::fmt;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::integrity::is_beside_events;
+
 /// How often one SNS notification may hold another. A topic that forwards to a topic is rare enough.
 const NESTING: usize = 4;
-
-/// What CloudTrail keeps beside the logs of events, in folders of their own.
-const NO_EVENTS: [&str; 3] = ["/CloudTrail-Digest/", "/CloudTrail-Insight/", "/CloudTrail-Aggregated/"];
 
 /// CloudTrail sends this once when a trail gets a topic.
 const VALIDATION: &str = "CloudTrail validation message";
@@ -260,10 +259,8 @@ fn of_bus(mut message: Map<String, Value>) -> Result<Announcement, Unrecognised>
 
 /// The objects that may hold events; with none, the reason.
 fn with_events(mut objects: Vec<ObjectRef>, reason: Reason) -> Announcement {
-    // The folder may be the first of the key.
-    let has_none = |key: &str| NO_EVENTS.iter().any(|folder| format!("/{key}").contains(folder));
     let announced = objects.len();
-    objects.retain(|object| !has_none(&object.key));
+    objects.retain(|object| !is_beside_events(&object.key));
     match (objects.is_empty(), announced) {
         (false, _) => Announcement::Objects(objects),
         (true, 0) => Announcement::Nothing(reason),
