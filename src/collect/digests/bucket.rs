@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Read, why};
+use super::{MAX_LOG, Read, why};
 use crate::collect::api::{Api, GET_OBJECT, LIST_BUCKET};
 use crate::collect::clients::Clients;
 use crate::collect::outcome::Failure;
@@ -21,8 +21,6 @@ use crate::integrity::{
 };
 use crate::model::{AccountId, Region};
 
-/// The most that is read of a log file, uncompressed. CloudTrail's are 50 MB compressed at most.
-const MAX_LOG: u64 = 16 << 30;
 /// The pieces in which a file is decompressed, so that other tasks get their turn.
 const PIECE: usize = 16 << 10;
 

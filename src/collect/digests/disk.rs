@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncReadExt;
 
+use super::MAX_LOG;
 use crate::collect::api::LIST_BUCKET;
 use crate::collect::outcome::Failure;
 use crate::integrity::{
     Digest, Fetched, Inflated, Inflater, ListedLog, LogOutcome, MAX_DIGEST, Signature, below_logs,
 };
 
-/// The most that is read of a log file, uncompressed.
-const MAX_LOG: u64 = 16 << 30;
 /// The pieces in which a file is read.
 const PIECE: usize = 64 << 10;
 /// The folders that are gone into at most, so that a link to itself ends.

@@ -22,6 +22,8 @@ use crate::clock;
 use crate::integrity::{Fetched, ListedLog, LogOutcome, PublicKeys, Report, Window};
 use crate::model::{AccountId, LogIssueKind, Reading, Region, TrailSnapshot};
 
+/// The most that is read of a log file, uncompressed. CloudTrail's are 50 MB compressed at most.
+const MAX_LOG: u64 = 16 << 30;
 /// How old the newest digest may be at most: an hour that it covers, and two in which it is delivered.
 const DUE_AFTER: TimeDelta = TimeDelta::hours(3);
 
