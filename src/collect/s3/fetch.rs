@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::super::api::GET_ANNOUNCED_OBJECT;
 use super::super::outcome::Failure;
 use super::super::queue::{ObjectRef, bare};
-use super::{BucketClients, elsewhere};
+use super::{BucketClients, where_it_is};
 use crate::model::ReadingResult;
 
 /// Pieces of an object that wait to be read; one is some ten kilobytes.
@@ -94,13 +94,7 @@ pub fn mark_of(bucket: &str, key: &str, etag: &str) -> String {
 
 /// Begins to fetch an object.
 pub(crate) async fn fetch(aws: &BucketClients, object: &ObjectRef) -> Result<Fetched, Unread> {
-    let mut answer = get(aws, object).await;
-    if let Err(error) = &answer
-        && let Some(region) = elsewhere(error)
-        && aws.moved(&object.bucket, &region)
-    {
-        answer = get(aws, object).await;
-    }
+    let answer = where_it_is(aws, &object.bucket, || get(aws, object)).await;
     let answer = answer.map_err(|error| explain(object, &error))?;
     let etag = answer.e_tag.as_deref().or(object.etag.as_deref()).unwrap_or_default();
     let mark = mark_of(&object.bucket, &object.key, etag);

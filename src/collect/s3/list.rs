@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 
 use super::super::api::LIST_BUCKET;
 use super::super::outcome::Failure;
-use super::{BucketClients, elsewhere};
+use super::{BucketClients, where_it_is};
 
 /// An object as a listing tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,15 +36,13 @@ pub(crate) async fn list(
     prefix: &str,
     wanted: impl Fn(&str) -> bool + Send,
 ) -> Result<Vec<ListedObject>, Failure> {
-    let (mut objects, mut token) = (Vec::new(), None);
+    let (mut objects, mut token) = (Vec::new(), None::<String>);
     loop {
-        let mut page = list_page(&aws.client(bucket, None), bucket, prefix, None, token.clone()).await;
-        if let Err(error) = &page
-            && let Some(region) = elsewhere(error)
-            && aws.moved(bucket, &region)
-        {
-            page = list_page(&aws.client(bucket, None), bucket, prefix, None, token).await;
-        }
+        let ask = || {
+            let (client, token) = (aws.client(bucket, None), token.clone());
+            async move { list_page(&client, bucket, prefix, None, token).await }
+        };
+        let page = where_it_is(aws, bucket, ask).await;
         let page = page.map_err(|error| Failure::of(LIST_BUCKET, &error))?;
         for object in page.contents() {
             let Some(key) = object.key().filter(|key| wanted(key)) else { continue };

@@ -20,6 +20,19 @@ pub(crate) fn told_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String
     error.raw_response()?.headers().get(BUCKET_REGION).map(str::to_owned)
 }
 
+/// Asks for something of a bucket, and once more where S3 says that the bucket is elsewhere.
+async fn where_it_is<T, E, F: Future<Output = Result<T, SdkError<E, HttpResponse>>>>(
+    aws: &BucketClients,
+    bucket: &str,
+    ask: impl Fn() -> F,
+) -> Result<T, SdkError<E, HttpResponse>> {
+    let answer = ask().await;
+    match answer.as_ref().err().and_then(elsewhere) {
+        Some(region) if aws.moved(bucket, &region) => ask().await,
+        _ => answer,
+    }
+}
+
 /// The Region that S3 says a bucket is in, when it was asked in another one.
 fn elsewhere<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
     let is_moved = matches!(error.raw_response()?.status().as_u16(), 301 | 307 | 400);
