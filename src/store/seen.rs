@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
+use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
 use super::sql::{About, column, count, micros, placeholders, rows_of_placeholders, statement, uncount};
@@ -101,18 +102,18 @@ pub(super) async fn runs_after(
         }
         let mut rows = query.fetch(&mut **transaction);
         while let Some(row) = rows.try_next().await.about(WHAT)? {
-            let block = Block {
-                account: column(&row, 0, WHAT)?,
-                region: column(&row, 1, WHAT)?,
-                hour: column(&row, 2, WHAT)?,
-            };
-            runs.push((block, column(&row, 3, WHAT)?, prints(&row, 4)?));
+            runs.push((block(&row)?, column(&row, 3, WHAT)?, prints(&row, 4)?));
         }
     }
     Ok(runs)
 }
 
-fn prints(row: &sqlx::any::AnyRow, index: usize) -> Result<Vec<u64>> {
+/// The block that the first three columns name.
+fn block(row: &AnyRow) -> Result<Block> {
+    Ok(Block { account: column(row, 0, WHAT)?, region: column(row, 1, WHAT)?, hour: column(row, 2, WHAT)? })
+}
+
+fn prints(row: &AnyRow, index: usize) -> Result<Vec<u64>> {
     let bytes: &[u8] = row.try_get(index).about(WHAT)?;
     ledger::decode(bytes).map_err(|error| StoreError::Corrupt { what: WHAT, problem: error.to_string() })
 }
@@ -198,13 +199,6 @@ async fn crowded(transaction: &mut Transaction<'_, Any>, blocks: &[(Block, Vec<u
         query = query.bind(block.account.clone()).bind(block.region.clone()).bind(block.hour);
     }
     let rows = query.fetch_all(&mut **transaction).await.about(WHAT)?;
-    let block = |row: &sqlx::any::AnyRow| {
-        Ok(Block {
-            account: column(row, 0, WHAT)?,
-            region: column(row, 1, WHAT)?,
-            hour: column(row, 2, WHAT)?,
-        })
-    };
     rows.iter().map(block).collect()
 }
 
