@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use super::calls::{Calls, Record};
 use super::settle::{apply_exceptions, from_verdict};
-use super::{Exceptions, RESOLUTION, RuleBook, detection_id, hash_of, resolved};
+use super::{Exceptions, RESOLUTION, RuleBook, detection_id, resolved};
 use crate::model::{
     EventRecord, Finding, FindingChange, FindingKind, FindingState, Outcome, Transition, Verdict,
 };
@@ -99,38 +99,6 @@ pub fn age_out<'a>(
 
 fn is_standing_detection(finding: &Finding) -> bool {
     finding.kind == FindingKind::Detection && finding.state != FindingState::Resolved
-}
-
-/// One record of a call, as a detection remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Record {
-    /// The event's time; first, so that records sort by it.
-    at: String,
-    /// The event's id.
-    id: String,
-    /// Hashes of everything by which another record can be known to tell of the same call.
-    keys: BTreeSet<String>,
-}
-
-impl Record {
-    fn of(event: &EventRecord) -> Self {
-        let key = |name: &str, path: &[&str]| {
-            let value = event.text(path).filter(|value| !value.is_empty())?;
-            Some(hash_of([name, value]).chars().take(16).collect::<String>())
-        };
-        let keys = [
-            key("event", &["eventID"]),
-            key("event", &["addendum", "originalEventID"]),
-            key("request", &["requestID"]),
-            key("request", &["addendum", "originalRequestID"]),
-            key("shared", &["sharedEventID"]),
-        ];
-        Self {
-            at: event.time().to_rfc3339_opts(SecondsFormat::Micros, true),
-            id: event.id().to_owned(),
-            keys: keys.into_iter().flatten().collect(),
-        }
-    }
 }
 
 /// A finding, and the records that come to it.
@@ -267,55 +235,6 @@ fn write_evidence(evidence: &mut Value, records: &[Record], resolution: Option<V
     map.insert(RECORDS.to_owned(), serde_json::to_value(records).unwrap_or_default());
     map.remove(RESOLUTION);
     map.extend(resolution.map(|reason| (RESOLUTION.to_owned(), reason)));
-}
-
-/// How many calls some records tell of: records that share a key, directly or through others, are one.
-#[derive(Debug, Default)]
-struct Calls {
-    by_key: BTreeMap<String, usize>,
-    /// For each record the one that it goes together with, and itself if it is the first of them.
-    parents: Vec<usize>,
-    count: u64,
-}
-
-impl Calls {
-    fn add(&mut self, record: &Record) {
-        let own = self.parents.len();
-        self.parents.push(own);
-        self.count += 1;
-        for key in &record.keys {
-            match self.by_key.get(key) {
-                Some(other) => self.join(own, *other),
-                None => _ = self.by_key.insert(key.clone(), own),
-            }
-        }
-    }
-
-    fn count(&self) -> u64 {
-        self.count
-    }
-
-    fn join(&mut self, one: usize, other: usize) {
-        let (one, other) = (self.root(one), self.root(other));
-        if one != other
-            && let Some(parent) = self.parents.get_mut(one.max(other))
-        {
-            *parent = one.min(other);
-            self.count -= 1;
-        }
-    }
-
-    fn root(&mut self, mut of: usize) -> usize {
-        while let Some(parent) = self.parents.get(of).copied().filter(|parent| *parent != of) {
-            // Half the way is cut off, so that the next one is short.
-            let above = self.parents.get(parent).copied().unwrap_or(parent);
-            if let Some(slot) = self.parents.get_mut(of) {
-                *slot = above;
-            }
-            of = above;
-        }
-        of
-    }
 }
 
 /// The step from what the store has to what the batch made of it.

@@ -4,6 +4,7 @@
 //! ([`detect()`]) follow events and end by [`acknowledge`] or [`age_out`]. [`Exceptions`] permit violations
 //! for a time; [`reconsider`] applies them where nothing new was read.
 
+mod calls;
 mod detect;
 mod exceptions;
 mod settle;
