@@ -7,6 +7,7 @@ mod evidence;
 mod pages;
 mod replay;
 mod report;
+mod rule_files;
 pub mod rules;
 mod run;
 mod scan;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::UsageError;
-use super::rules::files_at;
+use super::rule_files::files_at;
 use crate::audit::Standards;
 use crate::collect;
 use crate::config::{self, Config};
