@@ -22,6 +22,8 @@ mod baselines;
 mod generate;
 #[path = "../support/limits.rs"]
 mod limits;
+#[path = "../support/parts.rs"]
+mod parts;
 #[path = "../support/used.rs"]
 mod used;
 
@@ -31,6 +33,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use baselines::{Cost, Inflater, Parser};
 use limits::Limits;
+use parts::Parts;
 use tokio::process::Command;
 use used::{Used, run};
 
@@ -49,23 +52,16 @@ const PEAK_MB: f64 = 150.0;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
-    // `cargo test --benches` only wants to know whether it starts.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let wanted = |part: &str| {
-        let mut parts = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
-        parts.peek().is_none() || parts.any(|argument| argument == part)
-    };
+    let Some(parts) = Parts::asked_for() else { return Ok(ExitCode::SUCCESS) };
     let files = std::env::var("KEYWARD_BENCH_FILES").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let mut limits = Limits::default();
-    if wanted("bar") {
+    if parts.has("bar") {
         bar(files, &mut limits).await?;
     }
-    if wanted("rules") {
+    if parts.has("rules") {
         rules(files.div_ceil(10)).await?;
     }
-    if wanted("share") {
+    if parts.has("share") {
         share(files.div_ceil(10)).await?;
     }
     println!("\n{limits}");

@@ -20,29 +20,25 @@ mod child;
 mod estate;
 #[path = "../support/limits.rs"]
 mod limits;
+#[path = "../support/parts.rs"]
+mod parts;
 #[path = "../support/used.rs"]
 mod used;
 
 use std::process::ExitCode;
 
 use limits::Limits;
+use parts::Parts;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    // `cargo test --benches` only wants to know whether it starts.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let wanted = |part: &str| {
-        let mut parts = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
-        parts.peek().is_none() || parts.any(|argument| argument == part)
-    };
+    let Some(parts) = Parts::asked_for() else { return Ok(ExitCode::SUCCESS) };
     let mut limits = Limits::default();
-    if wanted("calls") {
+    if parts.has("calls") {
         println!("20,000 keys in 5 accounts and 4 Regions, by the collector and the auditor");
         calls::measure(&mut limits).await?;
     }
-    if wanted("scan") {
+    if parts.has("scan") {
         println!("2,000 keys in 4 Regions of an account, by `keyward scan` as a process of its own");
         child::measure(&mut limits).await?;
     }
