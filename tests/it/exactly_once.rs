@@ -57,9 +57,7 @@ fn kill_again_and_again(lab: &Lab, running: &mut [Running], seed: u64) -> Deaths
         let victims = match death % 4 {
             1 => {
                 lab.hold_deletions(true);
-                wait_at_most(FOR_THE_MOMENT, || {
-                    !lab.undeleted().is_subset(&deaths.before_deletion)
-                });
+                wait_at_most(FOR_THE_MOMENT, || !lab.undeleted().is_subset(&deaths.before_deletion));
                 all
             }
             3 => {

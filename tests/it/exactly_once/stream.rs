@@ -146,7 +146,8 @@ impl Stream {
         let of = |file: u64| (0..EVENTS / FILES).map(move |at| at * FILES + file);
         let before = of((file + FILES - 1) % FILES);
         let repeated = before.filter(|number| (number / FILES).is_multiple_of(ONE_REPEATED_IN));
-        let records: Vec<Value> = of(file).chain(repeated).map(|number| self.event(number).record()).collect();
+        let records: Vec<Value> =
+            of(file).chain(repeated).map(|number| self.event(number).record()).collect();
         gzip(&json!({ "Records": records }).to_string())
     }
 
