@@ -18,6 +18,11 @@ const REGIONS: [&str; 2] = ["eu-west-3", "eu-north-1"];
 const KEYS: u64 = 60;
 const USERS: u64 = 9;
 
+/// One of so many events is a refusal, or disables a key. They have no divisor in common with the number of files, so
+/// that these are in all of them.
+const REFUSED: u64 = 997;
+const DISABLED: u64 = 2_503;
+
 /// How many different keys the correlation rules ask for.
 const TOGETHER: usize = 5;
 
@@ -120,7 +125,7 @@ impl Stream {
     /// Two users do what only many events together tell of: one is refused key after key, one disables them.
     fn event(self, number: u64) -> Event {
         let bits = mixed(number);
-        let (is_refused, is_disabling) = (number % 1_000 == 3, number % 2_500 == 17);
+        let (is_refused, is_disabling) = (number % REFUSED == 3, number % DISABLED == 17);
         let user = match number {
             100_000..108_000 if is_refused => "prober".to_owned(),
             125_000..145_000 if is_disabling => "wrecker".to_owned(),
