@@ -88,7 +88,7 @@ impl Pipeline {
     /// Takes up what other instances have stored of the estate since the last turn, if they have. While the
     /// transaction is open nobody stores more.
     ///
-    /// It is judged anew as a whole, which takes seconds where there are many keys, and all others wait meanwhile:
+    /// It is judged anew as a whole, which takes its time where there are many keys, and all others wait meanwhile:
     /// that some instance took events, as happens all the time, must not lead to it.
     pub(super) async fn catch_up(&self, turn: &mut Turn, order: Order) -> anyhow::Result<()> {
         // In memory nobody else is there, and the one connection is the one that is writing.

@@ -131,13 +131,13 @@ impl Stream {
             125_000..145_000 if is_disabling => "wrecker".to_owned(),
             _ => format!("user{}", (bits >> 16) % USERS),
         };
-        let uses = ["Decrypt", "GenerateDataKey", "Encrypt"];
+        let calls = ["Decrypt", "GenerateDataKey", "Encrypt"];
         Event {
             number,
             at: self.begin + i64::try_from(number).unwrap() * HOURS * 3_600 / i64::try_from(EVENTS).unwrap(),
             key: (bits >> 32) % KEYS,
             user,
-            name: if is_disabling { "DisableKey" } else { uses[index((bits >> 8) % 3)] },
+            name: if is_disabling { "DisableKey" } else { calls[index((bits >> 8) % 3)] },
             is_refused,
         }
     }
