@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Auditor;
 use crate::findings::{self, Detection};
-use crate::model::{Changes, EventRecord, Finding, FindingChange, Outcome, Verdict};
+use crate::model::{Changes, EventRecord, Finding, FindingChange, FindingKind, Outcome, Verdict};
 use crate::rules::Match;
 
 /// What the rules say of some events.
@@ -88,6 +88,14 @@ impl Auditor {
     /// Takes up what became of findings elsewhere: in the store.
     pub fn keep(&mut self, changes: &[FindingChange]) {
         self.keep_changed(changes);
+    }
+
+    /// Takes up the detections that a store has, in place of those that are known.
+    pub fn take_up_detections(&mut self, detections: Vec<Finding>) {
+        self.findings.retain(|_, finding| finding.kind != FindingKind::Detection);
+        for detection in detections {
+            self.keep_finding(detection);
+        }
     }
 
     /// What follows from events, as far as this audit alone knows of findings.

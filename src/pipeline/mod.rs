@@ -114,7 +114,7 @@ impl Pipeline {
     pub async fn prune(&self, now: DateTime<Utc>, retention: Retention) -> anyhow::Result<()> {
         let (mut turn, mut writing) = self.begin().await?;
         writing.prune(now, retention).await?;
-        let number = writing.turn();
+        let number = writing.order().turn;
         writing.commit().await?;
         turn.stored(number);
         self.auditor_mut().forget_resolved(now - retention.history);
@@ -131,6 +131,10 @@ impl Pipeline {
         turn.is_ahead = true;
         let (old, changes) = off_the_reactor(|| self.auditor_mut().replace_standards(standards, now));
         let stored = self.write_changes(&mut writing, changes, Apply { now, reminders: false }).await;
+        let stored = match stored {
+            Ok(()) => writing.changes_estate().await,
+            failed => failed,
+        };
         match finish(writing, stored).await {
             Ok(number) => {
                 turn.stored(number);

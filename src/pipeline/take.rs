@@ -97,7 +97,7 @@ impl Pipeline {
         let part = self.harvest_events(&batch.events);
         let mut turn = self.turn().await?;
         let started = Instant::now();
-        let mut writing = self.store.begin().await?;
+        let mut writing = self.begin_beside(&mut turn).await?;
         if !writing.mark(&mark_of(batch), batch.source, batch.read_at).await? {
             // An earlier try was stored, and whoever gave the batch was told that it had failed.
             return Ok(self.taken(&part.events, batch.read_at));
@@ -105,7 +105,8 @@ impl Pipeline {
         let is_posture = batch.complete || !batch.snapshots.is_empty();
         let mut changes = Changes::default();
         if is_posture {
-            self.catch_up(&mut turn, writing.turn()).await?;
+            self.catch_up(&mut turn, writing.order()).await?;
+            writing.changes_estate().await?;
             self.auditor().carry_last_usage(batch);
             turn.is_ahead = true;
             changes = off_the_reactor(|| self.auditor_mut().take_snapshots(batch));
@@ -118,7 +119,7 @@ impl Pipeline {
             cursor: batch.cursor.as_ref(),
             changes,
         };
-        match self.write(&mut turn, writing, work, is_posture).await {
+        match self.write(&mut turn, writing, work).await {
             Ok(written) => {
                 drop(turn);
                 self.note_completed(batch);
@@ -140,7 +141,7 @@ impl Pipeline {
     pub async fn take_parcel(&self, parcel: Parcel) -> anyhow::Result<Taken> {
         let mut turn = self.turn().await?;
         let started = Instant::now();
-        let mut writing = self.store.begin().await?;
+        let mut writing = self.begin_beside(&mut turn).await?;
         let mut parts = Vec::with_capacity(parcel.parts.len());
         for part in parcel.parts {
             let mut is_new = true;
@@ -159,19 +160,13 @@ impl Pipeline {
             cursor: None,
             changes: Changes::default(),
         };
-        let written = self.write(&mut turn, writing, work, false).await.context("events were not stored")?;
+        let written = self.write(&mut turn, writing, work).await.context("events were not stored")?;
         drop(turn);
         Ok(self.after_commit(parcel.source, parcel.read_at, written, started))
     }
 
     /// Writes everything and ends the transaction.
-    async fn write(
-        &self,
-        turn: &mut Turn,
-        mut writing: Writing,
-        work: Work<'_>,
-        is_posture: bool,
-    ) -> anyhow::Result<Written> {
+    async fn write(&self, turn: &mut Turn, mut writing: Writing, work: Work<'_>) -> anyhow::Result<Written> {
         let written = self.write_work(turn, &mut writing, work).await;
         let (written, result) = match written {
             Ok(written) => (Some(written), Ok(())),
@@ -179,11 +174,7 @@ impl Pipeline {
         };
         let number = finish(writing, result).await?;
         let mut written = written.context("nothing was written")?;
-        if is_posture {
-            turn.stored(number);
-        } else {
-            turn.stored_beside(number);
-        }
+        turn.stored(number);
         if let Some(seen) = written.seen.take() {
             seen.committed(&mut turn.seen);
         }

@@ -23,7 +23,11 @@ async fn pipeline() -> Pipeline {
 }
 
 async fn pipeline_of(auditor: Auditor) -> Pipeline {
-    let store = Store::connect("sqlite::memory:").await.unwrap();
+    pipeline_at("sqlite::memory:", auditor).await
+}
+
+async fn pipeline_at(url: &str, auditor: Auditor) -> Pipeline {
+    let store = Store::connect(url).await.unwrap();
     let topic = SnsTopic {
         topic: "arn:aws:sns:eu-central-1:111122223333:alerts".to_owned(),
         min_level: Level::Informational,
@@ -204,6 +208,58 @@ async fn standards_that_cannot_be_stored_are_not_in_force() {
     pipeline.replace_standards(standards(&[RULE]), minutes(2)).await.unwrap();
     assert_eq!(state_of(&pipeline, RULE), Some(FindingState::Resolved));
     assert_in_step(&pipeline).await;
+}
+
+/// Two instances on one database that have both begun.
+async fn two_instances() -> (tempfile::TempDir, Pipeline, Pipeline) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("keyward.db").display());
+    let (one, other) = (pipeline_at(&url, auditor()).await, pipeline_at(&url, auditor()).await);
+    for instance in [&one, &other] {
+        instance.tick(minutes(0)).await.unwrap();
+    }
+    (folder, one, other)
+}
+
+#[tokio::test]
+async fn what_another_instance_found_is_not_found_again() {
+    let (_folder, one, other) = two_instances().await;
+    one.take(&mut sweep(vec![rotating(false)], 0)).await.unwrap();
+    let opened = one.auditor().findings().find(|finding| finding.rule == RULE).cloned().unwrap();
+    // Something that takes no look at the estate comes between.
+    other.take(&mut look_up(vec![disabling("e1", 1)], 2)).await.unwrap();
+    other.take(&mut sweep(vec![rotating(false)], 3)).await.unwrap();
+    let again = other.auditor().findings().find(|finding| finding.rule == RULE).cloned().unwrap();
+    assert_eq!((again.first_seen, again.opened_count), (opened.first_seen, 1));
+    assert_in_step(&other).await;
+    one.take(&mut sweep(vec![rotating(true)], 4)).await.unwrap();
+    assert_eq!(state_of(&one, RULE), Some(FindingState::Resolved));
+    other.tick(minutes(5)).await.unwrap();
+    for instance in [&one, &other] {
+        instance.tick(minutes(5)).await.unwrap();
+        assert_eq!(state_of(instance, RULE), Some(FindingState::Resolved));
+        assert_in_step(instance).await;
+    }
+}
+
+#[tokio::test]
+async fn events_that_another_instance_took_do_not_have_everything_judged_again() {
+    let (_folder, one, other) = two_instances().await;
+    other.take(&mut sweep(vec![rotating(false)], 0)).await.unwrap();
+    for (event, minute) in [("e1", 1), ("e2", 2)] {
+        one.take(&mut look_up(vec![disabling(event, minute)], minute)).await.unwrap();
+    }
+    let version = other.auditor().version();
+    other.tick(minutes(3)).await.unwrap();
+    assert_eq!(other.auditor().version(), version, "time changes no estate");
+    assert_eq!(state_of(&other, "key-disabled"), Some(FindingState::Open));
+    assert_in_step(&other).await;
+    one.take(&mut look_up(vec![disabling("e3", 4)], 4)).await.unwrap();
+    other.take(&mut sweep(vec![rotating(false)], 5)).await.unwrap();
+    assert_eq!(other.auditor().version(), version + 1, "its own sweep and nothing else");
+    other.tick(minutes(6)).await.unwrap();
+    assert_eq!(other.auditor().version(), version + 1);
+    assert_in_step(&other).await;
 }
 
 #[tokio::test]

@@ -21,12 +21,21 @@ use crate::model::{
 /// Everything of it is written by [`Writing::commit`], or nothing: neither when it is dropped midway.
 pub struct Writing {
     transaction: Transaction<'static, Any>,
-    turn: i64,
+    order: Order,
+}
+
+/// Where a transaction stands among all that wrote to the store, by whichever instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// Its number: one more than the last one's if nobody wrote in between. It counts once it is committed.
+    pub turn: i64,
+    /// The number of the last one before it that changed the estate; see [`Writing::changes_estate`].
+    pub estate: i64,
 }
 
 impl std::fmt::Debug for Writing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writing").field("turn", &self.turn).finish_non_exhaustive()
+        f.debug_struct("Writing").field("order", &self.order).finish_non_exhaustive()
     }
 }
 
@@ -39,20 +48,32 @@ impl Store {
     pub async fn begin(&self) -> Result<Writing> {
         const WHAT: &str = "a transaction";
         let mut transaction = self.pool.begin().await.about(WHAT)?;
-        let row = sqlx::query("UPDATE writer SET turn = turn + 1 WHERE id = 1 RETURNING turn")
+        let row = sqlx::query("UPDATE writer SET turn = turn + 1 WHERE id = 1 RETURNING turn, estate")
             .fetch_one(&mut *transaction)
             .await
             .about(WHAT)?;
-        let turn = row.try_get(0).about(WHAT)?;
-        Ok(Writing { transaction, turn })
+        let order = Order { turn: row.try_get(0).about(WHAT)?, estate: row.try_get(1).about(WHAT)? };
+        Ok(Writing { transaction, order })
     }
 }
 
 impl Writing {
-    /// The number of this transaction among all that wrote to the store, by whichever instance: one more than
-    /// the last one's if nobody wrote in between. It counts once it is committed.
-    pub fn turn(&self) -> i64 {
-        self.turn
+    /// Where it stands among all others.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Tells other instances that this transaction changes more than what events make of detections: what they
+    /// know of keys, Regions and their findings is no longer all.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn changes_estate(&mut self) -> Result<()> {
+        sqlx::query("UPDATE writer SET estate = turn WHERE id = 1")
+            .execute(&mut *self.transaction)
+            .await
+            .about("a transaction")?;
+        Ok(())
     }
 
     /// Marks an input as processed; false if it was, and then nothing of it may be written again.

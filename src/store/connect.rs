@@ -12,6 +12,9 @@ use super::{Reach, Result, Store, StoreError};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may take to be there; a database that starts beside Keyward needs a moment.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server bears with a writer that says nothing. It keeps all others from writing, and that its machine
+/// is gone would show after hours only. A batch pauses for as long as it takes to judge it.
+const SILENCE: &str = "2min";
 /// Enough for the pages, the metrics and the outbox beside the one writer.
 const CONNECTIONS: u32 = 8;
 
@@ -104,7 +107,10 @@ fn pool_options(place: &Place) -> AnyPoolOptions {
         Place::File(_) => options
             .max_connections(CONNECTIONS)
             .after_connect(|connection, _| Box::pin(async move { prepare_sqlite(connection).await })),
-        Place::Server => options.max_connections(CONNECTIONS).acquire_timeout(SERVER_TIMEOUT),
+        Place::Server => options
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(SERVER_TIMEOUT)
+            .after_connect(|connection, _| Box::pin(async move { prepare_server(connection).await })),
     }
 }
 
@@ -123,6 +129,18 @@ async fn prepare_sqlite(connection: &mut AnyConnection) -> std::result::Result<(
     {
         connection.execute(statement).await?;
     }
+    Ok(())
+}
+
+/// Bounds how long a transaction may be silent, unless the server or the URL does.
+async fn prepare_server(connection: &mut AnyConnection) -> std::result::Result<(), sqlx::Error> {
+    sqlx::query(
+        "SELECT set_config(name, $1, false) FROM pg_settings
+         WHERE name = 'idle_in_transaction_session_timeout' AND setting = '0'",
+    )
+    .bind(SILENCE)
+    .fetch_all(connection)
+    .await?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ mod verdicts;
 use sqlx::AnyPool;
 use thiserror::Error;
 
-pub use commit::{Writing, mark_of};
+pub use commit::{Order, Writing, mark_of};
 pub use coverage::StoredReading;
 pub use findings::{FindingFilter, HistoryEntry};
 pub use outbox::{Claimed, LastSaid, OutboxStats};

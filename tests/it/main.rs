@@ -32,6 +32,8 @@ mod life;
 #[cfg(test)]
 mod ministack;
 #[cfg(test)]
+mod ministack_alerts;
+#[cfg(test)]
 mod ministack_queue;
 #[cfg(test)]
 mod pack;

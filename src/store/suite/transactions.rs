@@ -166,3 +166,24 @@ pub(super) async fn many_writers_do_not_fail(bench: &Bench) {
     assert_eq!(store.load_keys().await.unwrap().len(), 5);
     assert_eq!(store.findings(&FindingFilter::default()).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_writer_that_falls_silent_holds_nobody_up_for_ever() {
+    let Some(bench) = Bench::postgres("a_silent_writer").await else { return };
+    let store = bench.store().await;
+    let mut writing = store.begin().await.unwrap();
+    let bound: String = sqlx::query_scalar("SELECT current_setting('idle_in_transaction_session_timeout')")
+        .fetch_one(&mut **writing.transaction())
+        .await
+        .unwrap();
+    assert_eq!(bound, "2min");
+    drop(writing);
+
+    // What the URL says holds.
+    let url = format!("{}&options[idle_in_transaction_session_timeout]=300", bench.url);
+    let silent = Store::connect(&url).await.unwrap().begin().await.unwrap();
+    let patience = std::time::Duration::from_secs(20);
+    let next = tokio::time::timeout(patience, store.begin()).await.expect("it waits for the silent one");
+    next.unwrap().commit().await.unwrap();
+    silent.commit().await.unwrap_err();
+}
