@@ -130,7 +130,7 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
                 self.element();
             } else {
                 self.malformed(Problem::NotAnObject);
-                self.skip(Skip::default());
+                self.skip(&mut Skip::default());
             }
         }
         self.ended();
@@ -148,7 +148,7 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
                 }
                 _ if self.window.unread() > self.limits.max_record => {
                     self.malformed(Problem::TooLarge { limit: self.limits.max_record });
-                    return self.skip(Skip::default());
+                    return self.skip(&mut Skip::default());
                 }
                 _ if self.fill() => {}
                 _ => return self.ended(),
@@ -158,25 +158,25 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
 
     /// Takes one object that stands for itself, or what holds an array of records.
     fn object(&mut self) {
+        let max = self.limits.max_record;
         loop {
             let start = self.window.start;
             let bound = self.bound();
             let text = self.window.text().get(..bound.unwrap_or(usize::MAX)).unwrap_or(self.window.text());
+            // Where something is found beyond what a record may have does not count: more may be held than that.
             match self.fields.take(text, &mut self.index, start, self.limits, true) {
-                Taken::Container(at) => {
+                Taken::Container(at) if at - start <= max => {
                     self.go_to(at + 1);
                     self.array();
                     return self.container_rest();
                 }
-                Taken::Whole(end, problem) => return self.object_ended(end, problem),
-                Taken::Short if bound.is_some() => {
+                Taken::Whole(end, problem) if end - start <= max => return self.object_ended(end, problem),
+                Taken::Short if bound.is_some_and(|bound| bound - start <= max) => {
                     return self.object_broken(None, Problem::not_json("the record's end on its line"));
                 }
-                Taken::Short if self.window.unread() > self.limits.max_record => {
-                    return self.object_broken(None, Problem::TooLarge { limit: self.limits.max_record });
-                }
-                Taken::Short if self.fill() => {}
-                Taken::Short => {
+                _ if self.window.unread() > max => return self.object_too_large(),
+                _ if self.fill() => {}
+                _ => {
                     if self.next_line(self.window.start + 1, None).is_none() {
                         return self.ended();
                     }
@@ -184,6 +184,17 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
                 }
             }
         }
+    }
+
+    /// Reports an object that is too large and goes to where it ends, or to the next line that begins with one.
+    fn object_too_large(&mut self) {
+        self.malformed(Problem::TooLarge { limit: self.limits.max_record });
+        if self.by_lines {
+            return self.skip_to_line();
+        }
+        let mut skip = Skip::object();
+        self.skip(&mut skip);
+        self.by_lines = skip.is_at_line();
     }
 
     /// Where the object at hand ends at the latest, if that can be told.
@@ -207,7 +218,6 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
 
     /// Reports a broken object and goes to the next line that begins with one, or to where it seems to end.
     fn object_broken(&mut self, end: Option<usize>, problem: Problem) {
-        let is_large = matches!(problem, Problem::TooLarge { .. });
         self.malformed(problem);
         if let Some(next) = self.next_line(self.window.start + 1, end) {
             self.by_lines = true;
@@ -215,7 +225,6 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
         }
         match end {
             Some(end) => self.go_to(end),
-            None if is_large && !self.by_lines => self.skip(Skip::default()),
             None => self.skip_to_line(),
         }
     }
@@ -272,7 +281,7 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
                 Some(b',') => self.go_to(self.window.start + 1),
                 Some(_) => {
                     self.malformed(Problem::not_json("`,` or `}` behind the records"));
-                    return self.skip(Skip::inside());
+                    return self.skip(&mut Skip::inside());
                 }
                 None => return self.ended(),
             }
@@ -284,17 +293,17 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
             if rest.starts_with(b"\"Records\"") {
                 self.malformed(Problem::duplicate("Records"));
             }
-            self.skip(Skip::default());
+            self.skip(&mut Skip::default());
             if self.peek() == Some(b':') {
                 self.go_to(self.window.start + 1);
                 self.peek();
-                self.skip(Skip::default());
+                self.skip(&mut Skip::default());
             }
         }
     }
 
     /// Passes by a value.
-    fn skip(&mut self, mut skip: Skip) {
+    fn skip(&mut self, skip: &mut Skip) {
         loop {
             let rest = self.window.text().get(self.window.start..).unwrap_or_default();
             if let Some(length) = skip.feed(rest) {

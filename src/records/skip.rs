@@ -7,6 +7,10 @@ pub(super) struct Skip {
     in_string: bool,
     escaped: bool,
     begun: bool,
+    /// Whether it also ends before a line that begins with an object.
+    by_lines: bool,
+    /// The last byte was a line break.
+    is_line_start: bool,
 }
 
 impl Skip {
@@ -15,20 +19,38 @@ impl Skip {
         Self { depth: 1, begun: true, ..Self::default() }
     }
 
+    /// An object that stands for itself, and ends where the next line begins with one if it does not end before.
+    pub(super) fn object() -> Self {
+        Self { by_lines: true, ..Self::default() }
+    }
+
+    /// Whether it ended before a line that begins with an object.
+    pub(super) fn is_at_line(&self) -> bool {
+        self.by_lines && self.is_line_start
+    }
+
     /// Passes by the next part of the text: how much of it was left of the value, if it ends here.
     ///
-    /// A number or word ends before what is behind it, and so may have no end.
+    /// A number or word ends before what is behind it, and so may have no end. A backslash escapes a quote outside of
+    /// strings too, where JSON has none: so does what finds the ends of the records that are held, and both have to
+    /// find the same.
     pub(super) fn feed(&mut self, part: &[u8]) -> Option<usize> {
         for (at, byte) in part.iter().enumerate() {
-            if self.in_string {
-                self.within_string(*byte);
-                if !self.in_string && self.depth == 0 {
-                    return Some(at + 1);
-                }
-                continue;
+            if *byte == b'{' && self.is_at_line() {
+                return Some(at);
             }
+            self.is_line_start = *byte == b'\n';
+            let was_escaped = std::mem::take(&mut self.escaped);
+            self.escaped = *byte == b'\\' && !was_escaped;
             match byte {
-                b'"' => self.in_string = true,
+                b'"' if was_escaped => {}
+                b'"' => {
+                    self.in_string = !self.in_string;
+                    if !self.in_string && self.depth == 0 {
+                        return Some(at + 1);
+                    }
+                }
+                _ if self.in_string => {}
                 b'{' | b'[' => self.depth += 1,
                 b'}' | b']' if self.depth > 1 => self.depth -= 1,
                 b'}' | b']' if self.depth == 1 => return Some(at + 1),
@@ -41,14 +63,5 @@ impl Skip {
             self.begun = true;
         }
         None
-    }
-
-    fn within_string(&mut self, byte: u8) {
-        if self.escaped {
-            self.escaped = false;
-        } else {
-            self.escaped = byte == b'\\';
-            self.in_string = byte != b'"';
-        }
     }
 }

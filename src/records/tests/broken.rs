@@ -117,6 +117,28 @@ fn a_record_that_is_too_large_is_skipped_without_being_held() {
 }
 
 #[test]
+fn how_much_is_held_does_not_tell_where_a_broken_record_ends() {
+    let limits = Limits { max_record: 1_000, ..Limits::default() };
+    let long = "x".repeat(1_200);
+    let lines = |broken: &str| format!("{broken}\n{}\n{}", record("first"), record("last"));
+    for (text, ids) in [
+        // A line without its end, of which none is found by brackets or quotes.
+        (lines(&format!("{{\"a\":{{\"{long}\":\"")), &["first", "last"][..]),
+        // A backslash outside of a string.
+        (format!("{{\"Records\":[{{\"a\":\\\"{long}}},{}]}}", record("last")), &["last"]),
+        // Broken behind what a record may have, and what would be a container before that.
+        (lines(&format!("{{\"a\":\"{long}\",,}}")), &["first", "last"]),
+        (lines(&format!("{{\"a\":\"{long}\",\"Records\":[{}]}}", record("inner"))), &["first", "last"]),
+    ] {
+        for (window, piece) in [(16, 1), (64, 100), (1 << 20, usize::MAX)] {
+            let outcome = read_in(text.as_bytes(), &limits, window, piece);
+            assert_eq!(outcome.ids(), ids, "{window}: {text}");
+            assert_eq!(outcome.problems(), [(0, "the record is larger than 1000 bytes".to_owned())]);
+        }
+    }
+}
+
+#[test]
 fn a_long_file_is_read_in_a_small_window() {
     struct Endless(u64);
     impl Read for Endless {
