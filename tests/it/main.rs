@@ -24,6 +24,8 @@ mod exactly_once;
 #[cfg(test)]
 mod exemplars;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod gaps;
 #[cfg(test)]
 mod lab;
