@@ -35,9 +35,20 @@ impl Skip {
     /// strings too, where JSON has none: so does what finds the ends of the records that are held, and both have to
     /// find the same.
     pub(super) fn feed(&mut self, part: &[u8]) -> Option<usize> {
-        for (at, byte) in part.iter().enumerate() {
+        let mut at = 0;
+        while let Some(byte) = part.get(at) {
             if *byte == b'{' && self.is_at_line() {
                 return Some(at);
+            }
+            if self.in_string && !self.escaped {
+                // What is passed by is mostly one long string.
+                let rest = part.get(at..).unwrap_or_default();
+                let plain = memchr::memchr3(b'"', b'\\', b'\n', rest).unwrap_or(rest.len());
+                if plain > 0 {
+                    self.is_line_start = false;
+                    at += plain;
+                    continue;
+                }
             }
             self.is_line_start = *byte == b'\n';
             let was_escaped = std::mem::take(&mut self.escaped);
@@ -61,6 +72,7 @@ impl Skip {
                 _ => {}
             }
             self.begun = true;
+            at += 1;
         }
         None
     }

@@ -1,7 +1,9 @@
 //! Broken files and records: each is named for what it is, and the rest is read.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use super::super::container::Reader;
@@ -174,6 +176,17 @@ fn a_bomb_is_stopped() {
     assert_eq!(outcome.ids(), ["0", "1", "2"]);
     assert_eq!(outcome.problems(), [told(3, "the file inflates to more than 100000 bytes")]);
     assert_eq!(outcome.summary.inflated, 100_000);
+
+    // No matter how much is allowed: nothing is so much like itself but what was made for it.
+    let mut member = GzEncoder::new(Vec::new(), Compression::best());
+    member.write_all(&vec![b' '; 1 << 20]).unwrap();
+    let bomb = [gzip(&text), member.finish().unwrap().repeat(70)].concat();
+    let outcome = read_in(&bomb, &Limits::default(), 1 << 16, usize::MAX);
+    assert_eq!(outcome.ids(), ["0", "1", "2"]);
+    assert_eq!(
+        outcome.problems(),
+        [told(3, "the file inflates to more than 200 times its size, as no log does")]
+    );
 
     let exact = Limits { max_inflated: text.len() as u64, ..Limits::default() };
     text.pop();
