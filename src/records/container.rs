@@ -55,7 +55,9 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
     /// Reads it all.
     pub(super) fn run(mut self) -> Summary {
         self.pass_byte_order_mark();
+        let mut is_blank = true;
         while let Some(byte) = self.peek() {
+            is_blank = false;
             match byte {
                 b'{' => self.object(),
                 b'[' => {
@@ -69,6 +71,9 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
             && let Some(problem) = self.window.take_problem()
         {
             self.malformed(problem);
+        } else if is_blank {
+            // CloudTrail writes no such file; whoever did has lost what was in it.
+            self.malformed(Problem::NoRecords);
         }
         self.summary.inflated = self.window.inflated();
         self.summary
@@ -261,7 +266,7 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
             self.stopped = true;
             return;
         }
-        self.malformed(Problem::not_json("a record"));
+        self.malformed(if is_first { Problem::OtherFormat } else { Problem::not_json("a record") });
         self.skip_to_line();
     }
 
