@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bad_logs;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod crash;
