@@ -19,7 +19,8 @@ use super::{Limits, Malformed, Place, Problem, Sink, Summary};
 /// What begins a record on a line of its own.
 const LINE_START: &[u8] = b"\n{";
 
-/// The longest key that is read of what follows an array `Records`.
+/// The longest key that is read of what follows an array `Records`, and the longest value that is read instead of
+/// records.
 const MAX_KEY: usize = 1024;
 
 /// The reading of one file.
@@ -263,18 +264,20 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
         let is_first = self.summary == Summary::default();
         if is_first && self.is_other_json() {
             self.malformed(Problem::NoRecords);
-            self.stopped = true;
-            return;
+            // What is wrong with the compression is told beside.
+            return self.go_to(self.window.text().len());
         }
         self.malformed(if is_first { Problem::OtherFormat } else { Problem::not_json("a record") });
         self.skip_to_line();
     }
 
-    /// Whether the whole file is one JSON value other than an object or array.
+    /// Whether the whole file is one small JSON value other than an object or array.
     fn is_other_json(&mut self) -> bool {
         while !self.window.is_ended() && self.window.unread() <= MAX_KEY && self.fill() {}
         let rest = self.window.text().get(self.window.start..).unwrap_or_default();
-        self.window.is_ended() && serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok()
+        self.window.is_ended()
+            && rest.len() <= MAX_KEY
+            && serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok()
     }
 
     /// Passes by what follows the array in what holds it, up to its end. A second array `Records` would be taken

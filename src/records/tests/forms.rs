@@ -94,4 +94,16 @@ fn json_without_records_says_so() {
     {
         assert_eq!(read_all(&text).problems(), [(0, "the file holds no records".into())], "{text}");
     }
+    let mut changed = gzip("null");
+    let sum = changed.len() - 6;
+    changed[sum] ^= 1;
+    let kinds = |bytes: &[u8]| -> Vec<&str> {
+        read_all(bytes).malformed.iter().map(|malformed| malformed.problem.kind()).collect()
+    };
+    assert_eq!(kinds(&changed), ["no_records", "checksum"]);
+    assert_eq!(
+        kinds(format!("\"{}\"", "x".repeat(2_000)).as_bytes()),
+        ["not_json"],
+        "whatever is held of it"
+    );
 }
