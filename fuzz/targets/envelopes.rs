@@ -21,9 +21,10 @@ pub(super) fn check(input: &[u8]) {
         check_wrapped(body, &told);
     }
     if let Ok(record @ Value::Object(_)) = serde_json::from_str(body) {
-        let event = json!({ "detail-type": "AWS API Call via CloudTrail", "source": "aws.kms",
-            "detail": &record });
-        assert_eq!(recognise(&event.to_string()), Ok(Announcement::Records(vec![record])));
+        // The text itself: numbers with a fraction are not always written as they were read.
+        let event =
+            format!(r#"{{"detail-type":"AWS API Call via CloudTrail","source":"aws.kms","detail":{body}}}"#);
+        assert_eq!(recognise(&event), Ok(Announcement::Records(vec![record])));
     }
 }
 

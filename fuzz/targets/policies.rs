@@ -37,7 +37,12 @@ fn turned(policy: &Policy) -> Policy {
 /// White space, escapes and the order of keys mean nothing.
 fn check_spacing(text: &str, policy: &Policy) {
     let value: serde_json::Value = serde_json::from_str(text).expect("a policy is JSON");
-    match Policy::parse(&format!("{value:#}")) {
+    let spaced = format!("{value:#}");
+    // Numbers with a fraction are not always written as they were read.
+    if serde_json::from_str::<serde_json::Value>(&spaced).ok().as_ref() != Some(&value) {
+        return;
+    }
+    match Policy::parse(&spaced) {
         Ok(again) => assert_eq!(again, *policy, "{value}"),
         Err(problem) => assert!(matches!(problem, PolicyError::TooLong(_)), "{problem}: {value:#}"),
     }
