@@ -40,7 +40,7 @@ fn inflate(input: &[u8], piece: usize) -> Option<(Sha256, usize)> {
     for piece in input.chunks(piece.min(input.len()).max(1)) {
         inflater.push(piece).ok()?;
     }
-    let inflated = inflater.finish().ok()?;
-    assert!(inflated.content.len() as u64 <= LIMIT && Sha256::of(&inflated.content) == inflated.hash);
-    Some((inflated.hash, inflated.content.len()))
+    let held = inflater.finish().ok()?;
+    assert!(held.content.len() as u64 <= LIMIT && Sha256::of(&held.content) == held.hash);
+    Some((held.hash, held.content.len()))
 }

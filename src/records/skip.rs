@@ -2,6 +2,10 @@
 
 /// What is known of a value that is being passed by.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is told by another byte, and they go together in any way"
+)]
 pub(super) struct Skip {
     depth: u64,
     in_string: bool,

@@ -89,7 +89,7 @@ fn compressed() -> Vec<Log> {
         &format!("\"}},{last}]}}"),
     );
     assert!(large.len() < 16 * MEBIBYTE, "300 MB in {}", large.len());
-    let blank = stuffed(&format!("{{\"Records\":[{}", event(12)), &[b' '; MEBIBYTE], 1_024, "]}");
+    let blank = stuffed(&format!("{{\"Records\":[{}", event(12)), &vec![b' '; MEBIBYTE], 1_024, "]}");
     let cut = gzip(&json!({ "Records": [event(13), event(14)] }).to_string());
     let mut changed = gzip(&json!({ "Records": [event(15), event(16)] }).to_string());
     let sum = changed.len() - 6;
@@ -97,7 +97,7 @@ fn compressed() -> Vec<Log> {
     vec![
         Log::new(
             "bomb-text.json.gz",
-            stuffed("{\"Records\":[{\"eventID\":\"", &[b'x'; MEBIBYTE], 1_024, "\"}]}"),
+            stuffed("{\"Records\":[{\"eventID\":\"", &vec![b'x'; MEBIBYTE], 1_024, "\"}]}"),
             0,
             &[bomb, (1, dense)],
         ),

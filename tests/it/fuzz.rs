@@ -50,7 +50,9 @@ fn drive(target: &str) {
     let seeds = seeds(&folder.join("corpus").join(target));
     let words = dictionary(&folder.join("dictionaries").join(format!("{target}.dict")));
     let trial = Trial::new(target);
-    seeds.iter().for_each(|seed| trial.run(seed));
+    for seed in &seeds {
+        trial.run(seed);
+    }
     let (mut mutator, started) = (Mutator { seeds, words, random: Random(1) }, Instant::now());
     let mut tried = 0_u64;
     while started.elapsed() < time() {
