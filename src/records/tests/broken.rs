@@ -119,6 +119,16 @@ fn a_record_that_is_too_large_is_skipped_without_being_held() {
 }
 
 #[test]
+fn a_line_that_ends_with_a_backslash_does_not_take_the_next_one_in() {
+    let whole = record("0").to_string();
+    let cut = whole.replace('}', ",\"x\":[{\"y\":\"\\");
+    let text = format!("{cut}\n{}\n{}", record("}]}"), record("last"));
+    let outcome = read_all(&text);
+    assert_eq!(outcome.ids(), ["}]}", "last"]);
+    assert_eq!(outcome.problems(), [told(0, "not JSON: expected `\"` before the line's end")]);
+}
+
+#[test]
 fn how_much_is_held_does_not_tell_where_a_broken_record_ends() {
     let limits = Limits { max_record: 1_000, ..Limits::default() };
     let long = "x".repeat(1_200);
