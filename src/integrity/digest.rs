@@ -8,6 +8,9 @@ use super::hash::Sha256;
 /// The largest digest file that is read, uncompressed. An hour's digest has some hundred bytes a log file.
 pub const MAX_DIGEST: u64 = 32 << 20;
 
+/// How much of what is wrong with a digest file is told.
+const LONGEST_PROBLEM: usize = 200;
+
 /// What a digest file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
@@ -95,7 +98,7 @@ impl Digest {
     /// # Errors
     /// With what is wrong and where: no JSON, a member that is missing or of another type, a hash that is none.
     pub fn parse(content: &[u8]) -> Result<Self, String> {
-        let raw: Raw = serde_json::from_slice(content).map_err(|error| error.to_string())?;
+        let raw: Raw = serde_json::from_slice(content).map_err(|error| no_digest(&error))?;
         let (start, end) =
             (time("digestStartTime", &raw.digest_start_time)?, time("digestEndTime", &raw.digest_end_time)?);
         if start > end {
@@ -167,6 +170,16 @@ impl RawLog {
             digest_end,
         })
     }
+}
+
+/// The error may repeat a text of any length that stands where none is expected.
+fn no_digest(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.chars().count() <= LONGEST_PROBLEM {
+        return text;
+    }
+    let begin: String = text.chars().take(LONGEST_PROBLEM).collect();
+    format!("{begin}… at line {} column {}", error.line(), error.column())
 }
 
 fn time(place: &str, text: &str) -> Result<DateTime<Utc>, String> {

@@ -123,7 +123,7 @@ impl<'a> Place<'a> {
         if marker != "AWSLogs" && (!marker.starts_with("o-") || parts.next()? != "AWSLogs") {
             return None;
         }
-        let root = key.get(..key.find(&format!("/{account_text}/{kind}/{region}/"))? + 1)?;
+        let root = key.get(..key.rfind(&format!("/{account_text}/{kind}/{region}/"))? + 1)?;
         Some(Self { root, account, region, file })
     }
 }
@@ -163,6 +163,14 @@ mod tests {
             assert_eq!((name.region.as_str(), name.home.as_str()), ("eu-west-1", "eu-central-1"));
             assert_eq!(name.key(), key);
         }
+    }
+
+    #[test]
+    fn a_prefix_may_look_like_the_folders_behind_it() {
+        let key = format!("copies/AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/{PLAIN}");
+        let name = DigestName::parse(&key).unwrap();
+        assert_eq!(name.root, "copies/AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/AWSLogs/");
+        assert_eq!(name.key(), key);
     }
 
     #[test]

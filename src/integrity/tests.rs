@@ -529,6 +529,9 @@ fn a_digest_is_read_strictly() {
     assert!(problem(|bad| bad["logFiles"][1]["hashValue"] = json!("xyz")).contains("logFiles[1].hashValue"));
     assert!(problem(|bad| bad["previousDigestHashValue"] = Value::Null).contains("some of"));
     assert!(problem(|bad| bad["digestStartTime"] = json!("2027-01-01T00:00:00Z")).contains("is after"));
+    // What is told of a text is bounded, wherever it stands.
+    let long = problem(|bad| bad["logFiles"] = json!("é".repeat(100_000)));
+    assert!(long.len() < 500 && long.contains("at line 1 column"), "{long}");
 }
 
 #[test]

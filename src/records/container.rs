@@ -19,7 +19,8 @@ use super::{Limits, Malformed, Place, Problem, Sink, Summary};
 /// What begins a record on a line of its own.
 const LINE_START: &[u8] = b"\n{";
 
-/// The longest key that is read of what follows an array `Records`.
+/// The longest key that is read of what follows an array `Records`, and the longest value that is read instead of
+/// records.
 const MAX_KEY: usize = 1024;
 
 /// The reading of one file.
@@ -55,7 +56,9 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
     /// Reads it all.
     pub(super) fn run(mut self) -> Summary {
         self.pass_byte_order_mark();
+        let mut is_blank = true;
         while let Some(byte) = self.peek() {
+            is_blank = false;
             match byte {
                 b'{' => self.object(),
                 b'[' => {
@@ -69,6 +72,9 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
             && let Some(problem) = self.window.take_problem()
         {
             self.malformed(problem);
+        } else if is_blank {
+            // CloudTrail writes no such file; whoever did has lost what was in it.
+            self.malformed(Problem::NoRecords);
         }
         self.summary.inflated = self.window.inflated();
         self.summary
@@ -130,7 +136,7 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
                 self.element();
             } else {
                 self.malformed(Problem::NotAnObject);
-                self.skip(Skip::default());
+                self.skip(&mut Skip::default());
             }
         }
         self.ended();
@@ -148,7 +154,7 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
                 }
                 _ if self.window.unread() > self.limits.max_record => {
                     self.malformed(Problem::TooLarge { limit: self.limits.max_record });
-                    return self.skip(Skip::default());
+                    return self.skip(&mut Skip::default());
                 }
                 _ if self.fill() => {}
                 _ => return self.ended(),
@@ -158,25 +164,25 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
 
     /// Takes one object that stands for itself, or what holds an array of records.
     fn object(&mut self) {
+        let max = self.limits.max_record;
         loop {
             let start = self.window.start;
             let bound = self.bound();
             let text = self.window.text().get(..bound.unwrap_or(usize::MAX)).unwrap_or(self.window.text());
+            // Where something is found beyond what a record may have does not count: more may be held than that.
             match self.fields.take(text, &mut self.index, start, self.limits, true) {
-                Taken::Container(at) => {
+                Taken::Container(at) if at - start <= max => {
                     self.go_to(at + 1);
                     self.array();
                     return self.container_rest();
                 }
-                Taken::Whole(end, problem) => return self.object_ended(end, problem),
-                Taken::Short if bound.is_some() => {
+                Taken::Whole(end, problem) if end - start <= max => return self.object_ended(end, problem),
+                Taken::Short if bound.is_some_and(|bound| bound - start <= max) => {
                     return self.object_broken(None, Problem::not_json("the record's end on its line"));
                 }
-                Taken::Short if self.window.unread() > self.limits.max_record => {
-                    return self.object_broken(None, Problem::TooLarge { limit: self.limits.max_record });
-                }
-                Taken::Short if self.fill() => {}
-                Taken::Short => {
+                _ if self.window.unread() > max => return self.object_too_large(),
+                _ if self.fill() => {}
+                _ => {
                     if self.next_line(self.window.start + 1, None).is_none() {
                         return self.ended();
                     }
@@ -184,6 +190,17 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
                 }
             }
         }
+    }
+
+    /// Reports an object that is too large and goes to where it ends, or to the next line that begins with one.
+    fn object_too_large(&mut self) {
+        self.malformed(Problem::TooLarge { limit: self.limits.max_record });
+        if self.by_lines {
+            return self.skip_to_line();
+        }
+        let mut skip = Skip::object();
+        self.skip(&mut skip);
+        self.by_lines = skip.is_at_line();
     }
 
     /// Where the object at hand ends at the latest, if that can be told.
@@ -207,7 +224,6 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
 
     /// Reports a broken object and goes to the next line that begins with one, or to where it seems to end.
     fn object_broken(&mut self, end: Option<usize>, problem: Problem) {
-        let is_large = matches!(problem, Problem::TooLarge { .. });
         self.malformed(problem);
         if let Some(next) = self.next_line(self.window.start + 1, end) {
             self.by_lines = true;
@@ -215,7 +231,6 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
         }
         match end {
             Some(end) => self.go_to(end),
-            None if is_large && !self.by_lines => self.skip(Skip::default()),
             None => self.skip_to_line(),
         }
     }
@@ -249,18 +264,20 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
         let is_first = self.summary == Summary::default();
         if is_first && self.is_other_json() {
             self.malformed(Problem::NoRecords);
-            self.stopped = true;
-            return;
+            // What is wrong with the compression is told beside.
+            return self.go_to(self.window.text().len());
         }
-        self.malformed(Problem::not_json("a record"));
+        self.malformed(if is_first { Problem::OtherFormat } else { Problem::not_json("a record") });
         self.skip_to_line();
     }
 
-    /// Whether the whole file is one JSON value other than an object or array.
+    /// Whether the whole file is one small JSON value other than an object or array.
     fn is_other_json(&mut self) -> bool {
         while !self.window.is_ended() && self.window.unread() <= MAX_KEY && self.fill() {}
         let rest = self.window.text().get(self.window.start..).unwrap_or_default();
-        self.window.is_ended() && serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok()
+        self.window.is_ended()
+            && rest.len() <= MAX_KEY
+            && serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok()
     }
 
     /// Passes by what follows the array in what holds it, up to its end. A second array `Records` would be taken
@@ -272,7 +289,7 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
                 Some(b',') => self.go_to(self.window.start + 1),
                 Some(_) => {
                     self.malformed(Problem::not_json("`,` or `}` behind the records"));
-                    return self.skip(Skip::inside());
+                    return self.skip(&mut Skip::inside());
                 }
                 None => return self.ended(),
             }
@@ -284,17 +301,17 @@ impl<'r, R: Read, S: Sink> Reader<'r, R, S> {
             if rest.starts_with(b"\"Records\"") {
                 self.malformed(Problem::duplicate("Records"));
             }
-            self.skip(Skip::default());
+            self.skip(&mut Skip::default());
             if self.peek() == Some(b':') {
                 self.go_to(self.window.start + 1);
                 self.peek();
-                self.skip(Skip::default());
+                self.skip(&mut Skip::default());
             }
         }
     }
 
     /// Passes by a value.
-    fn skip(&mut self, mut skip: Skip) {
+    fn skip(&mut self, skip: &mut Skip) {
         loop {
             let rest = self.window.text().get(self.window.start..).unwrap_or_default();
             if let Some(length) = skip.feed(rest) {

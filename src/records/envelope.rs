@@ -148,7 +148,9 @@ impl Fields {
                 Err(Stop::Short) if index.more(text, start) => {}
                 Err(Stop::Short) => return Taken::Short,
                 Err(Stop::End(at)) => return self.ended(text, index, at, limits),
-                Err(Stop::Bad(at, expected)) => return broken(text, index, &walk, at, expected),
+                Err(Stop::Bad(at, expected)) => {
+                    return self.broken(text, index, &walk, (at, expected), limits);
+                }
                 Err(Stop::Container(at)) => return Taken::Container(at),
             }
         }
@@ -227,6 +229,32 @@ impl Fields {
             self.other_twice(text).map(|key| Problem::duplicate(&key))
         };
         Taken::Whole(end, problem)
+    }
+
+    /// Passes by the rest of an object whose grammar is broken at a place. Its brackets tell where it ends.
+    #[cold]
+    fn broken(
+        &self,
+        text: &[u8],
+        index: &mut Index,
+        walk: &Walk,
+        (at, expected): (usize, &str),
+        limits: &Limits,
+    ) -> Taken {
+        loop {
+            if let Some(close) = walk.close(index, at) {
+                let is_large = close + 1 - self.start > limits.max_record;
+                let problem = if is_large {
+                    Problem::TooLarge { limit: limits.max_record }
+                } else {
+                    Problem::not_json(expected)
+                };
+                return Taken::Whole(close + 1, Some(problem));
+            }
+            if !index.more(text, at) {
+                return Taken::Short;
+            }
+        }
     }
 
     fn is_utf8(&self, text: &[u8], end: usize) -> bool {
@@ -308,19 +336,6 @@ impl Fields {
 #[inline]
 fn is_text(inner: &[u8]) -> bool {
     memchr::memchr(b'\\', inner).is_none() || unescaped(inner).is_some()
-}
-
-/// Passes by the rest of an object whose grammar is broken at a place. Its brackets tell where it ends.
-#[cold]
-fn broken(text: &[u8], index: &mut Index, walk: &Walk, at: usize, expected: &str) -> Taken {
-    loop {
-        if let Some(close) = walk.close(index, at) {
-            return Taken::Whole(close + 1, Some(Problem::not_json(expected)));
-        }
-        if !index.more(text, at) {
-            return Taken::Short;
-        }
-    }
 }
 
 /// The minute of the record before, which is mostly that of the next one too.

@@ -15,6 +15,13 @@ const CHUNK: usize = 64 * 1024;
 /// The largest zstd window that is held. The command line's own levels up to 19 need 8 MiB.
 const WINDOW: u64 = 32 * 1024 * 1024;
 
+/// How many bytes may come out for each that goes in. Of CloudTrail's logs some 10 to 40 do, since every record has
+/// two random ids; of bombs up to 1,032 with gzip, and more with zstd.
+const RATIO: u64 = 200;
+
+/// So many bytes may come out whatever went in: no harm is done by then, and small files may be very much alike.
+const ALIKE: u64 = 64 << 20;
+
 /// The window of every gzip file.
 const GZIP_WINDOW_BITS: u8 = 15;
 
@@ -24,13 +31,15 @@ struct Source<R> {
     chunk: Vec<u8>,
     start: usize,
     end: usize,
+    /// How many bytes were taken.
+    taken: u64,
     ended: bool,
     failure: Option<String>,
 }
 
 impl<R: Read> Source<R> {
     fn new(input: R) -> Self {
-        Self { input, chunk: vec![0; CHUNK], start: 0, end: 0, ended: false, failure: None }
+        Self { input, chunk: vec![0; CHUNK], start: 0, end: 0, taken: 0, ended: false, failure: None }
     }
 
     fn held(&self) -> &[u8] {
@@ -39,6 +48,7 @@ impl<R: Read> Source<R> {
 
     fn pass(&mut self, count: usize) {
         self.start += count;
+        self.taken += count as u64;
     }
 
     /// What is at hand, after reading if that is nothing; empty at the end.
@@ -149,6 +159,9 @@ impl<R: Read> Inflated<R> {
             self.form = Form::Ended(Some(Problem::Bomb { limit: self.max }));
         }
         self.produced += count as u64;
+        if self.produced > ALIKE.max(self.source.taken.saturating_mul(RATIO)) {
+            self.form = Form::Ended(Some(Problem::Dense { ratio: RATIO }));
+        }
         count
     }
 

@@ -55,7 +55,7 @@ pub trait Sink {
     /// and not empty, and a proper `eventTime`. Everything else is as it came.
     fn record(&mut self, envelope: &Envelope<'_>, place: Place);
 
-    /// What could not be taken. A broken file may have as many of these as it has bytes.
+    /// What could not be taken. A broken file may have two of these for each of its bytes.
     fn malformed(&mut self, malformed: Malformed);
 }
 
@@ -96,4 +96,11 @@ pub struct Summary {
 /// top.
 pub fn read(input: impl Read, limits: &Limits, sink: &mut impl Sink) -> Summary {
     container::Reader::new(input, limits, sink, WINDOW).run()
+}
+
+/// The same with a window of some bytes at first, which changes nothing but what is tried out: how reading goes on
+/// where a window ends.
+#[doc(hidden)]
+pub fn read_with_window(input: impl Read, limits: &Limits, sink: &mut impl Sink, window: usize) -> Summary {
+    container::Reader::new(input, limits, sink, window).run()
 }

@@ -35,9 +35,18 @@ pub enum Problem {
         /// How much is allowed.
         limit: u64,
     },
+    /// So much more comes out of the file than is in it that it is no log.
+    #[error("the file inflates to more than {ratio} times its size, as no log does")]
+    Dense {
+        /// How many times its size is allowed.
+        ratio: u64,
+    },
     /// The file is read well, and has no CloudTrail records.
     #[error("the file holds no records")]
     NoRecords,
+    /// The file's first byte begins neither an object nor an array.
+    #[error("not JSON: the file begins with neither an object nor an array")]
+    OtherFormat,
     /// The text breaks the grammar of JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
@@ -80,9 +89,9 @@ impl Problem {
             Self::Damaged => "damaged",
             Self::Trailing => "trailing",
             Self::Window { .. } => "window",
-            Self::Bomb { .. } => "bomb",
+            Self::Bomb { .. } | Self::Dense { .. } => "bomb",
             Self::NoRecords => "no_records",
-            Self::NotJson(_) => "not_json",
+            Self::OtherFormat | Self::NotJson(_) => "not_json",
             Self::NotAnObject => "not_an_object",
             Self::TooLarge { .. } => "too_large",
             Self::TooDeep { .. } => "too_deep",
@@ -104,6 +113,7 @@ impl Problem {
                 | Self::Trailing
                 | Self::Window { .. }
                 | Self::Bomb { .. }
+                | Self::Dense { .. }
         )
     }
 

@@ -226,7 +226,8 @@ pub(super) fn has_broken_string(json: &[u8]) -> bool {
         loop {
             match rest.get(at) {
                 Some(b'"') => break,
-                Some(b'\\') => at += 2,
+                // Nothing escapes a line break.
+                Some(b'\\') if rest.get(at + 1) != Some(&b'\n') => at += 2,
                 Some(b'\n') => return true,
                 Some(_) => at += 1,
                 None => return false,

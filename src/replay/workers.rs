@@ -95,7 +95,7 @@ impl Worker {
         let mut is_first = true;
         let read = self.pipeline.harvest(&input.mark, counted, self.limits.clone(), |part| {
             self.watcher.went_on(part.counts.events, 0);
-            let is_no_log = input.was_found && std::mem::take(&mut is_first) && holds_no_json(&part);
+            let is_no_log = input.was_found && std::mem::take(&mut is_first) && is_no_log(&input.name, &part);
             let input = input.name.clone();
             self.send(if is_no_log {
                 Read::Skipped { input }
@@ -117,13 +117,22 @@ impl Worker {
     }
 }
 
-/// Whether a file is of another kind: nothing was read of it, from its first byte on.
-fn holds_no_json(part: &Part) -> bool {
+/// What the names of logs end with, or have before what tells the compression.
+const LOG_NAMES: [&str; 3] = [".json", ".ndjson", ".jsonl"];
+
+/// Whether a file is of another kind: it is not named as logs are, and is empty or no JSON from its first byte on.
+fn is_no_log(name: &str, part: &Part) -> bool {
     let counts = &part.counts;
-    let is_other = |problem: &Problem| matches!(problem, Problem::NotJson(_) | Problem::NotUtf8);
+    let is_other = |problem: &Problem| match problem {
+        Problem::OtherFormat => true,
+        Problem::NoRecords => counts.inflated == 0,
+        _ => false,
+    };
+    let stem = [".gz", ".zst"].iter().find_map(|kind| name.strip_suffix(kind)).unwrap_or(name);
     counts.events == 0
         && counts.malformed == 1
-        && counts.problems.iter().all(|first| first.place.index == 0 && is_other(&first.problem))
+        && counts.problems.iter().all(|first| is_other(&first.problem))
+        && !LOG_NAMES.iter().any(|end| stem.ends_with(end))
 }
 
 /// Counts the bytes that are read, and fails at shutdown.

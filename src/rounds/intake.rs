@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::Rounds;
 use crate::clock;
@@ -71,6 +72,20 @@ impl QueueIntake {
     }
 }
 
+/// What was read of an input. If reading it panicked, that is told and counted as a file that cannot be read: it is
+/// not marked as taken in, so that a replay can bring it once the mistake is mended.
+async fn read_of(input: &str, reading: JoinHandle<Vec<Part>>) -> Vec<Part> {
+    match reading.await {
+        Ok(parts) => parts,
+        Err(error) => {
+            tracing::error!(input, %error, "a log file cannot be read because of a mistake in Keyward; report it");
+            let mut part = Part::default();
+            part.counts.malformed = 1;
+            vec![part]
+        }
+    }
+}
+
 /// How often a key is read again that is on its way from one state to another; the next sweep reads it anyway.
 const SETTLING: u32 = 5;
 /// How long it is given each time.
@@ -82,6 +97,7 @@ impl Intake for QueueIntake {
     async fn harvest(&self, mark: String, object: Box<dyn Read + Send>) -> Vec<Part> {
         let pipeline = Arc::clone(&self.rounds.pipeline);
         let limits = Limits { max_inflated: MAX_INFLATED, ..Limits::default() };
+        let input = mark.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let mut parts = Vec::new();
             // An object that breaks off is fetched again; whoever fetched it knows.
@@ -98,7 +114,7 @@ impl Intake for QueueIntake {
             }
             parts
         });
-        reading.await.unwrap_or_default()
+        read_of(&input, reading).await
     }
 
     fn harvest_records(&self, mark: String, records: Vec<serde_json::Value>) -> Vec<Part> {
@@ -120,5 +136,18 @@ impl Intake for QueueIntake {
         let taken = task.await.context("judging it panicked")??;
         self.follow(taken);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_input_whose_reading_panics_is_counted_and_not_marked() {
+        let reading = tokio::task::spawn_blocking(|| panic!("a mistake"));
+        let parts = read_of("s3/b/k@e", reading).await;
+        assert_eq!((parts.len(), parts[0].counts.malformed), (1, 1));
+        assert!(parts[0].marks.is_empty() && parts[0].events.is_empty());
     }
 }

@@ -111,7 +111,12 @@ impl Lab {
 impl Ran {
     /// Runs a command to its end.
     pub(crate) fn of(command: &mut Command) -> Self {
-        let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+        Self::from(command.stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// What a process came to that has ended.
+    pub(crate) fn from(output: Output) -> Self {
+        let Output { status, stdout, stderr } = output;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
     }

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bad_logs;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod crash;
@@ -23,6 +25,8 @@ mod evidence;
 mod exactly_once;
 #[cfg(test)]
 mod exemplars;
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod gaps;
 #[cfg(test)]

@@ -16,7 +16,7 @@ const BUCKET: &str = "trail-logs";
 const LOGS: &str = "AWSLogs/o-abcdefghij/111122223333/CloudTrail/eu-central-1/2026/03/01";
 
 /// A call that schedules a key's deletion, as CloudTrail logs it.
-fn event(number: u32) -> Value {
+pub(crate) fn event(number: u32) -> Value {
     let key = "arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555";
     json!({
         "eventVersion": "1.11", "eventID": format!("00000000-0000-4000-8000-{number:012}"),
@@ -37,7 +37,7 @@ fn log(numbers: impl IntoIterator<Item = u32>) -> String {
     json!({ "Records": numbers.into_iter().map(event).collect::<Vec<_>>() }).to_string()
 }
 
-fn gzip(text: &str) -> Vec<u8> {
+pub(crate) fn gzip(text: &str) -> Vec<u8> {
     let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
     writer.write_all(text.as_bytes()).unwrap();
     writer.finish().unwrap()
@@ -97,7 +97,7 @@ fn replay(lab: &Lab, arguments: &[&str]) -> Ran {
 }
 
 /// The detections, and the summary after them.
-fn lines(ran: &Ran) -> (Vec<Value>, Value) {
+pub(crate) fn lines(ran: &Ran) -> (Vec<Value>, Value) {
     let mut lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let document = lines.pop().unwrap_or_else(|| panic!("{ran:?}"));
     assert_eq!(document["schema"], "keyward.replay/v1", "{ran:?}");

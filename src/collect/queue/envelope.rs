@@ -54,7 +54,7 @@ pub enum Reason {
     Test,
     /// Something befell an object other than that it was created.
     NotCreated(String),
-    /// Digest or insight files, which hold no events.
+    /// Markers of folders, digest or insight files, which hold no events.
     NoEvents,
     /// KMS's own event, such as `KMS CMK Rotation`: a record in CloudTrail tells the same and more.
     OfKms(String),
@@ -69,7 +69,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Test => f.write_str("a test message"),
             Self::NotCreated(event) => write!(f, "`{event}` creates no object"),
-            Self::NoEvents => f.write_str("digest and insight files hold no events"),
+            Self::NoEvents => f.write_str("folders, and digest and insight files, hold no events"),
             Self::OfKms(kind) => write!(f, "`{kind}` is told by CloudTrail too, with the caller"),
             Self::OtherEvent(kind) => write!(f, "`{kind}` is no event of CloudTrail"),
             Self::Unsubscribed => f.write_str("an SNS subscription has ended"),
@@ -259,8 +259,10 @@ fn of_bus(mut message: Map<String, Value>) -> Result<Announcement, Unrecognised>
 
 /// The objects that may hold events; with none, the reason.
 fn with_events(mut objects: Vec<ObjectRef>, reason: Reason) -> Announcement {
+    // What ends with a slash only marks a folder.
+    let has_none = |key: &str| key.ends_with('/') || is_beside_events(key);
     let announced = objects.len();
-    objects.retain(|object| !is_beside_events(&object.key));
+    objects.retain(|object| !has_none(&object.key));
     match (objects.is_empty(), announced) {
         (false, _) => Announcement::Objects(objects),
         (true, 0) => Announcement::Nothing(reason),

@@ -76,6 +76,7 @@ fn only_what_was_created_and_holds_events_is_read() {
         s3_event("ObjectRemoved:Delete", LOG),
         s3_event("s3:ObjectCreated:CompleteMultipartUpload", LOG),
         s3_event("ObjectCreated:Put", &digest),
+        s3_event("ObjectCreated:Put", "AWSLogs/111122223333/"),
     ];
     assert_eq!(keys(&json!({ "Records": records }).to_string()), [LOG]);
     let removed = json!({ "Records": [s3_event("ObjectRemoved:Delete", LOG)] }).to_string();

@@ -1,7 +1,9 @@
 //! Broken files and records: each is named for what it is, and the rest is read.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use super::super::container::Reader;
@@ -117,6 +119,38 @@ fn a_record_that_is_too_large_is_skipped_without_being_held() {
 }
 
 #[test]
+fn a_line_that_ends_with_a_backslash_does_not_take_the_next_one_in() {
+    let whole = record("0").to_string();
+    let cut = whole.replace('}', ",\"x\":[{\"y\":\"\\");
+    let text = format!("{cut}\n{}\n{}", record("}]}"), record("last"));
+    let outcome = read_all(&text);
+    assert_eq!(outcome.ids(), ["}]}", "last"]);
+    assert_eq!(outcome.problems(), [told(0, "not JSON: expected `\"` before the line's end")]);
+}
+
+#[test]
+fn how_much_is_held_does_not_tell_where_a_broken_record_ends() {
+    let limits = Limits { max_record: 1_000, ..Limits::default() };
+    let long = "x".repeat(1_200);
+    let lines = |broken: &str| format!("{broken}\n{}\n{}", record("first"), record("last"));
+    for (text, ids) in [
+        // A line without its end, of which none is found by brackets or quotes.
+        (lines(&format!("{{\"a\":{{\"{long}\":\"")), &["first", "last"][..]),
+        // A backslash outside of a string.
+        (format!("{{\"Records\":[{{\"a\":\\\"{long}}},{}]}}", record("last")), &["last"]),
+        // Broken behind what a record may have, and what would be a container before that.
+        (lines(&format!("{{\"a\":\"{long}\",,}}")), &["first", "last"]),
+        (lines(&format!("{{\"a\":\"{long}\",\"Records\":[{}]}}", record("inner"))), &["first", "last"]),
+    ] {
+        for (window, piece) in [(16, 1), (64, 100), (1 << 20, usize::MAX)] {
+            let outcome = read_in(text.as_bytes(), &limits, window, piece);
+            assert_eq!(outcome.ids(), ids, "{window}: {text}");
+            assert_eq!(outcome.problems(), [(0, "the record is larger than 1000 bytes".to_owned())]);
+        }
+    }
+}
+
+#[test]
 fn a_long_file_is_read_in_a_small_window() {
     struct Endless(u64);
     impl Read for Endless {
@@ -152,6 +186,17 @@ fn a_bomb_is_stopped() {
     assert_eq!(outcome.ids(), ["0", "1", "2"]);
     assert_eq!(outcome.problems(), [told(3, "the file inflates to more than 100000 bytes")]);
     assert_eq!(outcome.summary.inflated, 100_000);
+
+    // No matter how much is allowed: nothing is so much like itself but what was made for it.
+    let mut member = GzEncoder::new(Vec::new(), Compression::best());
+    member.write_all(&vec![b' '; 1 << 20]).unwrap();
+    let bomb = [gzip(&text), member.finish().unwrap().repeat(70)].concat();
+    let outcome = read_in(&bomb, &Limits::default(), 1 << 16, usize::MAX);
+    assert_eq!(outcome.ids(), ["0", "1", "2"]);
+    assert_eq!(
+        outcome.problems(),
+        [told(3, "the file inflates to more than 200 times its size, as no log does")]
+    );
 
     let exact = Limits { max_inflated: text.len() as u64, ..Limits::default() };
     text.pop();

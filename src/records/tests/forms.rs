@@ -64,8 +64,8 @@ fn members_of_gzip_and_frames_of_zstd_are_read_on() {
 }
 
 #[test]
-fn nothing_is_no_problem() {
-    for text in ["", " \n", "[]", "{\"Records\":[]}", "{\"a\":1,\"Records\":[ ] }\n"] {
+fn no_records_are_no_problem() {
+    for text in ["[]", "{\"Records\":[]}", "{\"a\":1,\"Records\":[ ] }\n"] {
         let outcome = read_all(text);
         assert_eq!((outcome.records.len(), outcome.problems()), (0, vec![]), "{text}");
         assert_eq!(read_all(gzip(text)).malformed, [], "{text}");
@@ -77,12 +77,33 @@ fn json_without_records_says_so() {
     let digest =
         json!({"awsAccountId": "111122223333", "digestStartTime": "2026-11-25T03:00:00Z", "logFiles": []});
     let test_event = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"});
-    for text in
-        ["{}", "{\"Records\":null}", "{\"Records\":{}}", "{\"Records\":\"[]\"}", "\"[]\"", "12", "null"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain([digest.to_string(), test_event.to_string()])
+    for text in [
+        "",
+        " \n",
+        "{}",
+        "{\"Records\":null}",
+        "{\"Records\":{}}",
+        "{\"Records\":\"[]\"}",
+        "\"[]\"",
+        "12",
+        "null",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([digest.to_string(), test_event.to_string()])
     {
         assert_eq!(read_all(&text).problems(), [(0, "the file holds no records".into())], "{text}");
     }
+    let mut changed = gzip("null");
+    let sum = changed.len() - 6;
+    changed[sum] ^= 1;
+    let kinds = |bytes: &[u8]| -> Vec<&str> {
+        read_all(bytes).malformed.iter().map(|malformed| malformed.problem.kind()).collect()
+    };
+    assert_eq!(kinds(&changed), ["no_records", "checksum"]);
+    assert_eq!(
+        kinds(format!("\"{}\"", "x".repeat(2_000)).as_bytes()),
+        ["not_json"],
+        "whatever is held of it"
+    );
 }

@@ -226,7 +226,7 @@ proptest! {
 
     #[test]
     fn every_record_is_read_as_serde_reads_it(
-        records in prop::collection::vec(any_record(), 0..5),
+        records in prop::collection::vec(any_record(), 1..5),
         form in 0..5_u8,
         mut bits in any::<u64>(),
         window in 16..400_usize,
