@@ -342,7 +342,7 @@ fn a_variable_that_is_wrong_is_named() {
             "KEYWARD__INVENTORY__INTERVAL_SECS: `inventory.interval_secs`: not a TOML value, such as `7`, `true` or `[\"a\", \"b\"]`: string values must be quoted, expected literal string",
             "KEYWARD__LOOKUP__INTERVAL_SECS: `lookup.interval_secs`: 0 is not within 1 to 31536000",
             "KEYWARD__RESIDENCY: `residency[0].boundary`: there is no boundary `eae`; did you mean `eea`?",
-            "KEYWARD__STORE: this is a section; name one of its fields: URL, RETENTION_DAYS",
+            "KEYWARD__STORE: this is a section; name one of its fields: URL, RETENTION_DAYS, EVENT_MEMORY_DAYS",
             "KEYWARD__STORE__ULR: there is no such setting; did you mean `KEYWARD__STORE__URL`?",
         ]
     );
