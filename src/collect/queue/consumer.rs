@@ -32,6 +32,9 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// What an empty answer has to take at least; a queue whose long polls end at once is not to be asked without end.
 const SHORTEST_POLL: Duration = Duration::from_secs(1);
 
+/// Why what a message announces was not read.
+const UNREAD: [UnreadKind; 4] =
+    [UnreadKind::Missing, UnreadKind::Denied, UnreadKind::Throttled, UnreadKind::Unreachable];
 /// The kind of problem of a message whose events could not be committed.
 const NOT_COMMITTED: &str = "commit";
 
@@ -104,7 +107,7 @@ impl<I: Intake> Consumer<I> {
             metrics.add(&metrics::QUEUE_MESSAGES, &[&aws.name, result], 0);
         }
         // Prometheus sees no increase in a series that begins with 1.
-        let unread = UnreadKind::ALL.iter().map(|kind| kind.as_str());
+        let unread = UNREAD.iter().map(|kind| kind.as_str());
         for reason in Unrecognised::KINDS.into_iter().chain(unread).chain([NOT_COMMITTED]) {
             metrics.add(&metrics::QUEUE_PROBLEMS, &[&aws.name, reason], 0);
         }

@@ -44,8 +44,6 @@ pub(super) enum UnreadKind {
 }
 
 impl UnreadKind {
-    pub(super) const ALL: [Self; 4] = [Self::Missing, Self::Denied, Self::Throttled, Self::Unreachable];
-
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
