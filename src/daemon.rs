@@ -34,10 +34,6 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// How often time alone is judged: ageing, reminders, ends of exceptions.
 const UPKEEP_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long the ids of events are remembered; an event that comes again later counts again. CloudTrail's event
-/// history goes back 90 days, so that even a first look-up of all of it finds what was taken before.
-const EVENT_MEMORY: TimeDelta = TimeDelta::days(91);
-
 /// Reads the configuration anew.
 pub type Reload = Box<dyn Fn() -> anyhow::Result<Standards> + Send + Sync>;
 
@@ -112,7 +108,8 @@ pub async fn run(
     work.start("the queues", queue::consume(config.queue.clone(), deps.sdk, intake, told, shutdown.clone()));
     work.start("the look-ups", ok(rounds.lookups(targets)));
     let history = TimeDelta::days(i64::from(config.store.retention_days));
-    let retention = Retention { history, events: EVENT_MEMORY, usage: history };
+    let events = TimeDelta::days(i64::from(config.store.event_memory_days));
+    let retention = Retention { history, events, usage: history };
     work.start("the upkeep", ok(upkeep(Arc::clone(&pipeline), retention, shutdown.clone())));
     work.start(
         "the reload",

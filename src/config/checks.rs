@@ -12,6 +12,10 @@ use crate::model::{AccountId, Region};
 /// CloudTrail delivers within about 5 minutes on average and guarantees nothing; below this overlap, in
 /// seconds, late events are likely to be missed.
 const SAFE_OVERLAP_SECS: u64 = 900;
+/// The longest that SQS keeps a message, in days.
+const QUEUE_RETENTION_DAYS: u32 = 14;
+/// A day in seconds.
+const DAY_SECS: u64 = 86_400;
 
 /// Reports everything, in no order: the report sorts by place.
 pub(super) fn check(config: &Config, atlas: &Atlas, report: &mut Report) {
@@ -25,6 +29,7 @@ pub(super) fn check(config: &Config, atlas: &Atlas, report: &mut Report) {
     lookup(&config.lookup, report);
     queues(&config.queue, atlas, report);
     store(&config.store, report);
+    event_memory(config, report);
     http(&config.http, report);
     topics(&config.sns, report);
     for name in config.rules.disable.iter().filter(|name| name.trim().is_empty()) {
@@ -174,6 +179,26 @@ fn store(store: &StoreConfig, report: &mut Report) {
         let hint = did_you_mean(scheme, ["sqlite", "postgres", "postgresql"]);
         let message = format!("a store is `sqlite:PATH` or `postgres://…`, not `{scheme}:…`{hint}");
         report.error("store.url", message);
+    }
+}
+
+/// What comes again once it is forgotten counts again.
+fn event_memory(config: &Config, report: &mut Report) {
+    let (setting, days) = ("store.event_memory_days", config.store.event_memory_days);
+    let overlap = config.lookup.overlap_secs;
+    if config.lookup.enabled && u64::from(days) * DAY_SECS < overlap {
+        let message = format!(
+            "every look-up goes back {overlap} seconds (`lookup.overlap_secs`), and events that are forgotten by then would \
+             count again; give at least {} days",
+            overlap.div_ceil(DAY_SECS)
+        );
+        report.error(setting, message);
+    } else if !config.queue.is_empty() && days < QUEUE_RETENTION_DAYS {
+        let message = format!(
+            "SQS keeps a message for up to {QUEUE_RETENTION_DAYS} days, and events that are forgotten by then would count \
+             again; give no less than the queue's retention"
+        );
+        report.warning(setting, message);
     }
 }
 

@@ -181,6 +181,8 @@ const YEAR: i64 = 31_536_000;
 const EVENT_HISTORY: i64 = 7_776_000;
 /// The longest that SQS hides a message, in seconds: twelve hours.
 const VISIBILITY: i64 = 43_200;
+/// The longest that events are remembered, in days: ten years.
+const EVENT_MEMORY: i64 = 3650;
 /// A hundred years, in days.
 const CENTURY: i64 = 36_500;
 
@@ -428,6 +430,14 @@ pub const FIELDS: &[Field] = &[
         Int(1, CENTURY),
         Is("400"),
         "How long resolved findings, old snapshots and events are kept, in days.",
+    ),
+    field(
+        "store.event_memory_days",
+        Int(1, EVENT_MEMORY),
+        Is("91"),
+        "For how long it is remembered which events were counted, in days; one that comes again later counts again. About 6.4 \
+         bytes an event: with 10 million events a day, 91 days take 5.8 GB. Not less than a message may stay in the queues (SQS \
+         keeps one for 14 days at most) nor than `lookup.overlap_secs`.",
     ),
     field("http.listen", Address, Is("\"127.0.0.1:9464\""), "The address and port to listen on."),
     field(

@@ -215,11 +215,14 @@ pub struct StoreConfig {
     pub url: String,
     /// How long resolved findings, old snapshots and events are kept, in days.
     pub retention_days: u32,
+    /// For how long it is remembered which events were counted, in days.
+    pub event_memory_days: u32,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { url: "sqlite:keyward.db".to_owned(), retention_days: 400 }
+        // CloudTrail's event history goes back 90 days: even a look-up of all of it finds what was taken before.
+        Self { url: "sqlite:keyward.db".to_owned(), retention_days: 400, event_memory_days: 91 }
     }
 }
 

@@ -278,6 +278,26 @@ fn stores_and_addresses_are_checked_and_no_password_is_repeated() {
 }
 
 #[test]
+fn events_are_not_forgotten_while_they_may_come_again() {
+    let overlap = |enabled: bool, secs: u32| {
+        format!("store.event_memory_days = 2\nlookup = {{ enabled = {enabled}, overlap_secs = {secs} }}")
+    };
+    assert!(warnings(&overlap(true, 172_800)).is_empty());
+    assert!(warnings(&overlap(false, 172_801)).is_empty(), "nothing is looked up");
+    let found = problems(&overlap(true, 172_801));
+    assert!(found.len() == 1 && found[0].contains("give at least 3 days"), "{found:#?}");
+
+    let queue = "[[queue]]\nurl = 'https://sqs.eu-central-1.amazonaws.com/111122223333/keyward-events'";
+    for (days, expected) in [(13, 1), (14, 0)] {
+        let found = warnings(&format!("store.event_memory_days = {days}\n{queue}"));
+        assert_eq!(found.len(), expected, "{found:#?}");
+    }
+    for beyond in [0, 3651] {
+        assert_eq!(problems(&format!("store.event_memory_days = {beyond}")).len(), 1);
+    }
+}
+
+#[test]
 fn the_environment_goes_over_the_file() {
     let loaded = load_with(
         "[store]\nurl = 'sqlite:a.db'\nretention_days = 7\n[[sns]]\ntopic = 'not one'",
@@ -322,7 +342,7 @@ fn a_variable_that_is_wrong_is_named() {
             "KEYWARD__INVENTORY__INTERVAL_SECS: `inventory.interval_secs`: not a TOML value, such as `7`, `true` or `[\"a\", \"b\"]`: string values must be quoted, expected literal string",
             "KEYWARD__LOOKUP__INTERVAL_SECS: `lookup.interval_secs`: 0 is not within 1 to 31536000",
             "KEYWARD__RESIDENCY: `residency[0].boundary`: there is no boundary `eae`; did you mean `eea`?",
-            "KEYWARD__STORE: this is a section; name one of its fields: URL, RETENTION_DAYS",
+            "KEYWARD__STORE: this is a section; name one of its fields: URL, RETENTION_DAYS, EVENT_MEMORY_DAYS",
             "KEYWARD__STORE__ULR: there is no such setting; did you mean `KEYWARD__STORE__URL`?",
         ]
     );

@@ -70,7 +70,7 @@ specs! {
     READINGS: Gauge "keyward_readings" ["account", "region", "api", "result"]
         "Calls in the latest reading of each API, by what came of them."; "accounts × Regions × APIs (about 20) × results (4)"
     READING_AGE: Gauge "keyward_reading_age_seconds" ["account", "region", "source"]
-        "Seconds since the last complete reading; since the start where there was none."; "accounts × Regions × sources (6)"
+        "Seconds since the last complete reading, or for the source `queue` since the newest event of the place that came; since the start where there was none."; "accounts × Regions × sources (6)"
     EVENTS: Counter "keyward_events_total" ["source"]
         "CloudTrail records taken in, without duplicates."; "sources (6)"
     EVENTS_DUPLICATE: Counter "keyward_events_duplicate_total" []
@@ -82,7 +82,7 @@ specs! {
     DETECTIONS: Counter "keyward_detections_total" ["rule", "level"]
         "Events that a rule found to be a violation."; "event rules"
     KEY_REQUESTS: Counter "keyward_key_requests_total" ["operation", "outcome"]
-        "Uses of keys seen in CloudTrail, by operation and outcome (success, denied, error)."; "KMS operations (56) × 3"
+        "Uses of keys seen in CloudTrail, by operation and outcome (success, denied, error, dry_run)."; "cryptographic operations (14) × 4"
     LEDGER_FOLDED: Counter "keyward_ledger_folded_total" []
         "Uses of keys whose caller the ledger did not keep, because a key had too many callers in an hour."; "1"
     CORRELATION_DROPPED: Counter "keyward_correlation_dropped_total" []
@@ -102,7 +102,7 @@ specs! {
     QUEUE_MESSAGES: Counter "keyward_queue_messages_total" ["queue", "result"]
         "Messages received: deleted (after the commit), ignored (deleted, held no events), retried (given back), poison (left to the redrive policy)."; "queues × 4"
     QUEUE_PROBLEMS: Counter "keyward_queue_problems_total" ["queue", "reason"]
-        "Messages that were given back or left, by reason; not_json, unknown_shape, incomplete, nested and unconfirmed are poison."; "queues × 12"
+        "Messages that were given back or left, by reason; not_json, unknown_shape, incomplete, nested and unconfirmed are poison."; "queues × 10"
     RULES_LOADED: Gauge "keyward_rules_loaded" []
         "Rules in force."; "1"
     RULES_LEFT_OUT: Gauge "keyward_rules_left_out" []

@@ -7,7 +7,8 @@ use crate::clock;
 use crate::harvest::Counts;
 use crate::ledger::{self, Deltas};
 use crate::metrics::{self, as_f64};
-use crate::model::{Changes, SourceKind, SubjectKind};
+use crate::model::kms::CRYPTOGRAPHIC;
+use crate::model::{Changes, SourceKind, SubjectKind, UsageOutcome};
 use crate::notify::{Delivery, Reason};
 
 impl Pipeline {
@@ -18,6 +19,14 @@ impl Pipeline {
             self.auditor().standards().rules.rules().iter().filter(|rule| rule.kind == SubjectKind::Event)
         {
             self.metrics.add(&metrics::DETECTIONS, &[&rule.name, rule.level.as_str()], 0);
+        }
+        for source in [SourceKind::Lookup, SourceKind::Queue] {
+            self.metrics.add(&metrics::EVENTS, &[source.as_str()], 0);
+        }
+        for operation in CRYPTOGRAPHIC {
+            for outcome in UsageOutcome::ALL {
+                self.metrics.add(&metrics::KEY_REQUESTS, &[operation, outcome.as_str()], 0);
+            }
         }
         for reason in Reason::ALL {
             for delivery in Delivery::ALL {

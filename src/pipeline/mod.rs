@@ -37,7 +37,8 @@ pub struct Pipeline {
     store: Store,
     metrics: Arc<Metrics>,
     notifier: Notifier,
-    /// When each source last brought everything of a place; none where it has not yet.
+    /// When each source last brought everything of a place, and of when the newest event is that a queue brought;
+    /// none where it has not yet.
     completed: std::sync::Mutex<BTreeMap<ReadPlace, Option<DateTime<Utc>>>>,
     started: DateTime<Utc>,
     /// Held from judging to the commit, so that the audit never runs ahead by more than one batch.
@@ -216,6 +217,25 @@ impl Pipeline {
             let place = (account.clone(), region.clone(), batch.source);
             let mut completed = self.completed.lock().unwrap_or_else(PoisonError::into_inner);
             completed.insert(place, Some(batch.read_at));
+        }
+    }
+
+    /// What a queue has brought of a place is all that is known of how far it was heard: the newest event counts as
+    /// its last reading, whatever order the messages come in. A clock that is ahead keeps no place fresh. Places that
+    /// are not audited have no age, since the log files of an organization tell of any.
+    fn note_heard(&self, newest: &BTreeMap<(String, String), DateTime<Utc>>, now: DateTime<Utc>) {
+        let auditor = self.auditor();
+        let mut completed = self.completed.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((account, region), at) in newest {
+            let (Ok(account), Ok(region)) = (account.parse::<AccountId>(), region.parse::<Region>()) else {
+                continue;
+            };
+            let is_audited = auditor.estate().region(&account, &region).is_some();
+            let place = (account, region, SourceKind::Queue);
+            if is_audited || completed.contains_key(&place) {
+                let heard = completed.entry(place).or_default();
+                *heard = (*heard).max(Some((*at).min(now)));
+            }
         }
     }
 }

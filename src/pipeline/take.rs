@@ -279,6 +279,9 @@ impl Pipeline {
         started: Instant,
     ) -> Taken {
         self.count(source, &written.counts, &written.uses);
+        if source == SourceKind::Queue {
+            self.note_heard(&written.counts.places, read_at);
+        }
         self.metrics.add(&metrics::LEDGER_FOLDED, &[], written.folded.calls + written.uses.folded.calls);
         self.count_detections(&written.changes);
         self.observe_batch(source, started.elapsed());

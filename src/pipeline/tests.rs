@@ -340,6 +340,86 @@ async fn ages_count_from_full_readings_only() {
     assert_eq!(pipeline.reading_ages(later).get(&place), Some(&3000));
 }
 
+/// What a queue brought at some time: one event of each of some places, at so many minutes after the start.
+fn brought(pipeline: &Pipeline, name: &str, events: &[(&str, &str, i64)]) -> Parcel {
+    let record = |(at, (account, region, minute)): (usize, &(&str, &str, i64))| {
+        let mut record = disabling(&format!("{name}-{at}"), 0).record().clone();
+        let time = pipeline.started + TimeDelta::minutes(*minute);
+        record["eventTime"] = time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true).into();
+        record["recipientAccountId"] = (*account).into();
+        record["awsRegion"] = (*region).into();
+        record
+    };
+    let records: Vec<_> = events.iter().enumerate().map(record).collect();
+    Parcel {
+        source: SourceKind::Queue,
+        parts: pipeline.harvest_values(name, &records),
+        readings: Vec::new(),
+        read_at: pipeline.started + TimeDelta::minutes(30),
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_as_old_as_the_newest_event_that_a_queue_brought() {
+    let pipeline = pipeline().await;
+    let mut swept = sweep(Vec::new(), 0);
+    swept.snapshots.push(Snapshot::AccountRegion(Box::new(region_of("eu-central-1"))));
+    pipeline.take(&mut swept).await.unwrap();
+    let expected: ReadPlace =
+        ("111122223333".parse().unwrap(), "us-east-1".parse().unwrap(), SourceKind::Queue);
+    pipeline.expect(expected);
+    let now = pipeline.started + TimeDelta::hours(1);
+    let ages = || {
+        let ages = pipeline.reading_ages(now);
+        let of_queue = ages.into_iter().filter(|((_, _, source), _)| *source == SourceKind::Queue);
+        of_queue.map(|((_, region, _), age)| (region.to_string(), age / 60)).collect::<Vec<_>>()
+    };
+    let of = |region: &str, minutes| (region.to_owned(), minutes);
+    assert_eq!(ages(), [of("us-east-1", 60)], "nothing was heard of it since the start");
+    let (own, other) = ("111122223333", "222233334444");
+    let events = [
+        (own, "eu-central-1", 20),
+        (own, "eu-central-1", 10),
+        (own, "eu-west-1", 20),
+        (other, "eu-central-1", 20),
+        ("", "eu-central-1", 20),
+        (own, "not a Region", 20),
+    ];
+    pipeline.take_parcel(brought(&pipeline, "first", &events)).await.unwrap();
+    assert_eq!(ages(), [of("eu-central-1", 40), of("us-east-1", 60)], "only what is audited or expected");
+    let late = [(own, "eu-central-1", 5), (own, "us-east-1", -120)];
+    pipeline.take_parcel(brought(&pipeline, "late", &late)).await.unwrap();
+    assert_eq!(ages(), [of("eu-central-1", 40), of("us-east-1", 180)], "the newest, in whatever order");
+    let ahead = [(own, "us-east-1", 100_000)];
+    pipeline.take_parcel(brought(&pipeline, "ahead", &ahead)).await.unwrap();
+    assert_eq!(ages()[1], of("us-east-1", 30), "no later than when it was read");
+
+    let again =
+        Parcel { source: SourceKind::Files, ..brought(&pipeline, "files", &[(own, "eu-central-1", 29)]) };
+    pipeline.take_parcel(again).await.unwrap();
+    assert_eq!(ages()[0], of("eu-central-1", 40), "no queue brought it");
+    pipeline.take_parcel(brought(&pipeline, "files", &[(own, "eu-central-1", 29)])).await.unwrap();
+    assert_eq!(ages()[0], of("eu-central-1", 40), "the same input again changes nothing");
+    let place = (own.parse().unwrap(), "us-east-1".parse().unwrap());
+    pipeline.forget_places(&BTreeSet::from([place]), now).await.unwrap();
+    pipeline.take_parcel(brought(&pipeline, "after", &[(own, "us-east-1", 25)])).await.unwrap();
+    assert_eq!(ages(), [of("eu-central-1", 40)], "what is audited no more has no age");
+}
+
+#[tokio::test]
+async fn the_counters_of_events_begin_at_zero() {
+    let pipeline = pipeline().await;
+    for series in [
+        r#"keyward_events_total{source="queue"}"#,
+        r#"keyward_key_requests_total{operation="Decrypt",outcome="denied"}"#,
+        r#"keyward_key_requests_total{operation="Decapsulate",outcome="dry_run"}"#,
+        "keyward_ledger_folded_total",
+        "keyward_correlation_dropped_total",
+    ] {
+        assert_eq!(exposition(&pipeline, &format!("{series} ")), "0", "{series}");
+    }
+}
+
 #[tokio::test]
 async fn the_audit_forgets_what_the_store_forgets() {
     let pipeline = pipeline().await;

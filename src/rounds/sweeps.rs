@@ -42,7 +42,9 @@ impl Rounds {
         let found = self.collector.discover().await?;
         self.take_discovery(&found).await?;
         let wanted = wanted(&found, &targets.borrow());
-        targets.send_replace(self.already_swept(&wanted));
+        let known = self.already_swept(&wanted);
+        self.expect_events(&known);
+        targets.send_replace(known);
         self.count_requests();
         let regions = wanted.len();
         let (out, mut swept) = mpsc::channel(SWEEPS_WAITING);
@@ -61,6 +63,7 @@ impl Rounds {
                 all_ok &= is_ok(&batch);
                 any_ok |= brought_anything(&batch);
                 self.take(batch).await;
+                self.expect_events(std::slice::from_ref(&target));
                 targets.send_if_modified(|known| add(known, target));
             }
             (all_ok, any_ok)
@@ -99,6 +102,16 @@ impl Rounds {
         let auditor = self.pipeline.auditor();
         let is_known = |target: &&Target| auditor.estate().region(&target.account, &target.region).is_some();
         wanted.iter().filter(is_known).cloned().collect()
+    }
+
+    /// Where queues are to bring events from: a place of which none ever comes is as silent as one that fell silent.
+    fn expect_events(&self, targets: &[Target]) {
+        if self.config.queue.is_empty() {
+            return;
+        }
+        for target in targets {
+            self.pipeline.expect((target.account.clone(), target.region.clone(), SourceKind::Queue));
+        }
     }
 
     async fn sweep(&self, target: Target) -> (Target, Batch) {

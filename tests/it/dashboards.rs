@@ -3,35 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use keyward::metrics::{METRICS, MetricKind};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
-
-/// The metrics that people outside build on, with their labels.
-const METRICS: &[(&str, &[&str])] = &[
-    ("keyward_build_info", &["version"]),
-    ("keyward_keys", &["account", "region", "country", "manager", "state", "multi_region"]),
-    ("keyward_key_sets", &["account", "boundary", "residency"]),
-    ("keyward_findings", &["rule", "level", "account", "boundary", "state"]),
-    ("keyward_verdicts", &["framework", "verdict"]),
-    ("keyward_readings", &["account", "region", "api", "result"]),
-    ("keyward_reading_age_seconds", &["account", "region", "source"]),
-    ("keyward_events_total", &["source"]),
-    ("keyward_events_duplicate_total", &[]),
-    ("keyward_events_malformed_total", &[]),
-    ("keyward_event_lag_seconds_bucket", &["le"]),
-    ("keyward_detections_total", &["rule", "level"]),
-    ("keyward_anomalies_total", &["kind"]),
-    ("keyward_key_requests_total", &["operation", "outcome"]),
-    ("keyward_notifications_total", &["reason", "result"]),
-    ("keyward_outbox_pending", &[]),
-    ("keyward_outbox_oldest_age_seconds", &[]),
-    ("keyward_aws_requests_total", &["service", "operation", "result"]),
-    ("keyward_batch_seconds_bucket", &["source", "le"]),
-    ("keyward_rules_loaded", &[]),
-    ("keyward_config_last_reload_successful", &[]),
-    ("keyward_source_up", &["source"]),
-];
 
 /// Labels that Prometheus itself adds.
 const SCRAPE_LABELS: [&str; 2] = ["instance", "job"];
@@ -40,15 +15,39 @@ fn dashboards_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")
 }
 
-fn dashboard() -> Value {
-    let text = std::fs::read_to_string(dashboards_dir().join("keyward-overview.json")).unwrap();
+/// The dashboards, with the variables that they offer beside the data source.
+const DASHBOARDS: [(&str, [&str; 2]); 2] =
+    [("keyward-overview", ["account", "boundary"]), ("keyward-events", ["account", "queue"])];
+
+fn dashboard(name: &str) -> Value {
+    let text = std::fs::read_to_string(dashboards_dir().join(format!("{name}.json"))).unwrap();
     serde_json::from_str(&text).unwrap()
+}
+
+/// Every dashboard, by name.
+fn dashboards() -> impl Iterator<Item = (&'static str, Value)> {
+    DASHBOARDS.into_iter().map(|(name, _)| (name, dashboard(name)))
+}
+
+/// The series of every metric that Keyward declares, with their labels.
+fn declared() -> BTreeMap<String, BTreeSet<&'static str>> {
+    let mut series = BTreeMap::new();
+    for spec in METRICS {
+        let labels: BTreeSet<&str> = spec.labels.iter().copied().collect();
+        if spec.kind == MetricKind::Histogram {
+            series.insert(format!("{}_sum", spec.name), labels.clone());
+            series.insert(format!("{}_count", spec.name), labels.clone());
+            series.insert(format!("{}_bucket", spec.name), labels.into_iter().chain(["le"]).collect());
+        } else {
+            series.insert(spec.name.to_owned(), labels);
+        }
+    }
+    series
 }
 
 /// What is wrong with the metrics and labels of an expression.
 fn mistakes(expression: &str) -> Vec<String> {
-    let known: BTreeMap<&str, BTreeSet<&str>> =
-        METRICS.iter().map(|(name, labels)| (*name, labels.iter().copied().collect())).collect();
+    let known = declared();
     let metric = Regex::new(r"(keyward_\w+)(?:\{([^}]*)\})?").unwrap();
     let matcher = Regex::new(r#"(\w+)\s*(?:=~|!~|!=|=)\s*""#).unwrap();
     let grouping = Regex::new(r"\b(?:by|without)\s*\(([^)]*)\)").unwrap();
@@ -84,54 +83,96 @@ fn the_check_itself_finds_mistakes() {
     assert_eq!(mistakes(r#"keyward_readings{boundary="eea"}"#), ["keyward_readings has no label boundary"]);
     assert_eq!(mistakes("sum by (region) (keyward_findings)"), ["grouped by region"]);
     assert_eq!(mistakes("sum(up)"), ["no metric of Keyward"]);
+    assert_eq!(mistakes("rate(keyward_batch_seconds[5m])"), ["no metric keyward_batch_seconds"]);
 }
 
 #[test]
 fn every_panel_asks_for_metrics_that_keyward_has() {
-    let dashboard = dashboard();
     let mut wrong = Vec::new();
-    for panel in dashboard["panels"].as_array().unwrap() {
-        let title = panel["title"].as_str().unwrap();
-        let targets = panel["targets"].as_array().map_or(&[][..], Vec::as_slice);
-        assert!(panel["type"] == "row" || !targets.is_empty(), "{title} asks for nothing");
-        for target in targets {
-            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
-            let expression = target["expr"].as_str().unwrap();
-            wrong.extend(mistakes(expression).into_iter().map(|mistake| format!("{title}: {mistake}")));
+    for (name, dashboard) in dashboards() {
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let title = format!("{name}, {}", panel["title"].as_str().unwrap());
+            let targets = panel["targets"].as_array().map_or(&[][..], Vec::as_slice);
+            assert!(panel["type"] == "row" || !targets.is_empty(), "{title} asks for nothing");
+            assert!(
+                panel["type"] == "row" || panel["description"].is_string(),
+                "{title} does not explain itself"
+            );
+            for target in targets {
+                assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+                let expression = target["expr"].as_str().unwrap();
+                wrong.extend(mistakes(expression).into_iter().map(|mistake| format!("{title}: {mistake}")));
+            }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn the_dashboard_can_be_imported_anywhere() {
-    let dashboard = dashboard();
-    assert_eq!(dashboard["uid"], "keyward-overview");
-    assert!(dashboard["id"].is_null(), "an id belongs to one Grafana");
-    let variables: Vec<&str> = dashboard["templating"]["list"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|variable| variable["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(variables, ["datasource", "account", "boundary"]);
-    // Findings that concern no key set have an empty boundary; "All" has to mean them too.
-    for variable in dashboard["templating"]["list"].as_array().unwrap().iter().skip(1) {
-        assert_eq!(variable["allValue"], ".*", "{}", variable["name"]);
+fn every_metric_of_events_has_a_panel() {
+    let panels = dashboard("keyward-events")["panels"].to_string();
+    let is_of_events = |name: &str| {
+        ["events", "event", "queue", "ledger", "correlation", "detections", "key_requests", "batch"]
+            .iter()
+            .any(|family| name.starts_with(&format!("keyward_{family}_")))
+    };
+    let names: Vec<&str> = METRICS.iter().map(|spec| spec.name).filter(|name| is_of_events(name)).collect();
+    assert!(names.len() >= 12, "{names:?}");
+    for name in names {
+        assert!(panels.contains(name), "no panel shows {name}");
+    }
+}
+
+#[test]
+fn the_dashboards_can_be_imported_anywhere() {
+    for (name, own) in DASHBOARDS {
+        let dashboard = dashboard(name);
+        assert_eq!(dashboard["uid"], name);
+        assert!(dashboard["id"].is_null(), "{name}: an id belongs to one Grafana");
+        let list = dashboard["templating"]["list"].as_array().unwrap();
+        let variables: Vec<&str> = list.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+        assert_eq!(variables, ["datasource", own[0], own[1]], "{name}");
+        // Findings that concern no key set have an empty boundary; "All" has to mean them too.
+        for variable in list.iter().skip(1) {
+            assert_eq!(variable["allValue"], ".*", "{name}: {}", variable["name"]);
+            let query = variable["query"]["query"].as_str().unwrap();
+            assert_eq!(variable["definition"], query, "{name}");
+            let (metric, label) =
+                query.strip_prefix("label_values(").and_then(|rest| rest.split_once(", ")).unwrap();
+            let label = label.trim_end_matches(')');
+            assert!(declared()[metric].contains(label), "{name}: {metric} has no label {label}");
+            assert_eq!(variable["name"], label, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_dashboards_lead_to_each_other() {
+    for (name, dashboard) in dashboards() {
+        let link = &dashboard["links"][0];
+        assert_eq!(link["type"], "dashboards", "{name}");
+        assert!(link["includeVars"] == true && link["keepTime"] == true, "{name} loses what was chosen");
+        let tags = link["tags"].as_array().unwrap();
+        assert!(!tags.is_empty(), "{name} would lead to every dashboard");
+        for (other, target) in dashboards().filter(|(other, _)| *other != name) {
+            let has = target["tags"].as_array().unwrap();
+            assert!(tags.iter().all(|tag| has.contains(tag)), "{name} does not lead to {other}");
+        }
     }
 }
 
 #[test]
 fn no_panel_covers_another() {
-    let dashboard = dashboard();
-    let (mut cells, mut ids) = (BTreeSet::new(), BTreeSet::new());
-    for panel in dashboard["panels"].as_array().unwrap() {
-        assert!(ids.insert(panel["id"].as_i64().unwrap()), "{} shares its id", panel["title"]);
-        let position = |name: &str| panel["gridPos"][name].as_u64().unwrap();
-        for column in position("x")..position("x") + position("w") {
-            assert!(column < 24, "{} is too wide", panel["title"]);
-            for line in position("y")..position("y") + position("h") {
-                assert!(cells.insert((column, line)), "{} covers another", panel["title"]);
+    for (name, dashboard) in dashboards() {
+        let (mut cells, mut ids) = (BTreeSet::new(), BTreeSet::new());
+        for panel in dashboard["panels"].as_array().unwrap() {
+            assert!(ids.insert(panel["id"].as_i64().unwrap()), "{name}: {} shares its id", panel["title"]);
+            let position = |side: &str| panel["gridPos"][side].as_u64().unwrap();
+            for column in position("x")..position("x") + position("w") {
+                assert!(column < 24, "{name}: {} is too wide", panel["title"]);
+                for line in position("y")..position("y") + position("h") {
+                    assert!(cells.insert((column, line)), "{name}: {} covers another", panel["title"]);
+                }
             }
         }
     }

@@ -238,10 +238,10 @@ fn report_shows(demo: &Demo, findings: &[Value]) {
     }
 }
 
-/// Every query of the dashboard is answered, the panels on posture show what the API says, and the shipped
+/// Every query of the dashboards is answered, the panels on posture show what the API says, and the shipped
 /// rules are evaluated without an error.
 fn dashboard_shows(demo: &Demo, prometheus: &Prometheus, findings: &[Value]) {
-    let panels = panels();
+    let panels = panels("keyward-overview");
     let started = Instant::now();
     loop {
         // Asked anew each time: a sweep may be under way.
@@ -252,16 +252,39 @@ fn dashboard_shows(demo: &Demo, prometheus: &Prometheus, findings: &[Value]) {
         assert!(started.elapsed() < SCRAPED_WITHIN, "{problems:#?}");
         std::thread::sleep(Duration::from_millis(500));
     }
-    for (panel, expressions) in &panels {
+    let of_events = events_panels();
+    for (panel, expressions) in panels.iter().chain(&of_events) {
         for expression in expressions {
             let series = prometheus.query(expression).unwrap();
             assert!(!series.is_empty(), "{panel} is empty: {expression}");
         }
     }
+    places_of_the_queue_are_watched(prometheus);
     for rule in prometheus.rules().unwrap() {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
     alerts_are_about_findings(prometheus, findings);
+}
+
+/// The panels on events. One is empty while all is well: every other series of it begins with 0.
+fn events_panels() -> BTreeMap<String, Vec<String>> {
+    let mut panels = panels("keyward-events");
+    for problems in panels.get_mut("Problems by reason").unwrap() {
+        *problems = problems.strip_suffix(" > 0").unwrap().to_owned();
+    }
+    panels
+}
+
+/// Wherever events are looked up, the queue is to bring them too, and its silence shows.
+fn places_of_the_queue_are_watched(prometheus: &Prometheus) {
+    let places = |source: &str| {
+        let series =
+            prometheus.query(&format!("keyward_reading_age_seconds{{source=\"{source}\"}}")).unwrap();
+        let place = |series: &Value| (text(&series["metric"], "account"), text(&series["metric"], "region"));
+        series.iter().map(place).collect::<BTreeSet<_>>()
+    };
+    assert!(!places("lookup").is_empty());
+    assert_eq!(places("queue"), places("lookup"));
 }
 
 /// A panel's labels, and what it counts by them.

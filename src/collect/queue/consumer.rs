@@ -32,6 +32,12 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// What an empty answer has to take at least; a queue whose long polls end at once is not to be asked without end.
 const SHORTEST_POLL: Duration = Duration::from_secs(1);
 
+/// Why what a message announces was not read.
+const UNREAD: [UnreadKind; 4] =
+    [UnreadKind::Missing, UnreadKind::Denied, UnreadKind::Throttled, UnreadKind::Unreachable];
+/// The kind of problem of a message whose events could not be committed.
+const NOT_COMMITTED: &str = "commit";
+
 /// How fast a consumer goes about it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
@@ -99,6 +105,11 @@ impl<I: Intake> Consumer<I> {
     ) -> Self {
         for result in ["deleted", "ignored", "retried", "poison"] {
             metrics.add(&metrics::QUEUE_MESSAGES, &[&aws.name, result], 0);
+        }
+        // Prometheus sees no increase in a series that begins with 1.
+        let unread = UNREAD.iter().map(|kind| kind.as_str());
+        for reason in Unrecognised::KINDS.into_iter().chain(unread).chain([NOT_COMMITTED]) {
+            metrics.add(&metrics::QUEUE_PROBLEMS, &[&aws.name, reason], 0);
         }
         let reads = Semaphore::new(queue.max_in_flight.max(1));
         let (queue, readings) = (queue.clone(), Mutex::default());
@@ -232,7 +243,7 @@ impl<I: Intake> Consumer<I> {
             "a batch could not be committed and is given back"
         );
         for fate in fates.iter_mut().filter(|fate| **fate == Fate::Read) {
-            *fate = Fate::Retry { kind: "commit", detail: detail.clone() };
+            *fate = Fate::Retry { kind: NOT_COMMITTED, detail: detail.clone() };
         }
         (fates, false)
     }

@@ -103,6 +103,9 @@ pub enum Unrecognised {
 }
 
 impl Unrecognised {
+    /// Every [kind](Self::kind).
+    pub const KINDS: [&'static str; 5] = ["not_json", "unknown_shape", "incomplete", "nested", "unconfirmed"];
+
     /// The kind, as in metrics.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -46,7 +46,9 @@ fn reason(body: &str) -> Reason {
 }
 
 fn kind(body: &str) -> &'static str {
-    recognise(body).unwrap_err().kind()
+    let kind = recognise(body).unwrap_err().kind();
+    assert!(Unrecognised::KINDS.contains(&kind), "{kind} is not counted from the start");
+    kind
 }
 
 #[test]

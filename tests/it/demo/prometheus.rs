@@ -97,9 +97,9 @@ impl Prometheus {
     }
 }
 
-/// The dashboard's expressions by panel, with its variables set to "All".
-pub(super) fn panels() -> BTreeMap<String, Vec<String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/keyward-overview.json");
+/// A dashboard's expressions by panel, with its variables set to "All".
+pub(super) fn panels(name: &str) -> BTreeMap<String, Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("dashboards/{name}.json"));
     let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let mut panels = BTreeMap::new();
     for panel in dashboard["panels"].as_array().unwrap() {
@@ -118,6 +118,7 @@ fn filled(expression: &str) -> String {
     let filled = expression
         .replace("$account", ".*")
         .replace("$boundary", ".*")
+        .replace("$queue", ".*")
         // Longer than the scenario, so that whatever has ever been counted in it shows.
         .replace("$__rate_interval", "3m");
     assert!(!filled.contains('$'), "a variable that this test does not know: {filled}");
