@@ -2,6 +2,8 @@
 
 mod caller;
 mod change;
+#[cfg(test)]
+mod documented;
 mod named;
 mod trail_change;
 
@@ -13,7 +15,7 @@ use super::key::either;
 use super::residency::{Residency, country, together};
 use super::shape::Shape;
 use super::sheet::{Known, Sheet};
-use crate::model::kms::{self, CRYPTOGRAPHIC, KMS};
+use crate::model::kms::{self, KMS};
 use crate::model::{
     AccountId, Country, EventRecord, Fact, FactMap, Facts, KeyArn, Region, Subject, SubjectKind,
 };
@@ -68,11 +70,6 @@ pub fn event(record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Fa
     Facts { subject, root: Fact::Map(fields) }
 }
 
-/// Whether a record tells of a use of key material.
-fn is_cryptographic(record: &EventRecord) -> bool {
-    record.source() == KMS && CRYPTOGRAPHIC.contains(&record.name())
-}
-
 /// Whether an event of a source and name may tell of a change of a key.
 pub fn may_change_a_key(source: &str, name: &str) -> bool {
     source == KMS && CHANGING.contains(&name)
@@ -84,7 +81,7 @@ pub fn event_enrichment(record: &EventRecord, estate: &Estate, context: &Context
     let is_kms = record.source() == KMS;
     let named = if is_kms { named::keys(record, estate, context) } else { Named::default() };
     let outcome = Outcome::of(record);
-    let is_cryptographic = is_cryptographic(record);
+    let is_cryptographic = kms::is_use(record.source(), record.name());
     keys(&mut sheet, &named);
     Caller::of(record).put(&mut sheet, record, is_cryptographic, context);
     outcome.put(&mut sheet);
@@ -165,7 +162,8 @@ fn boundary(
     if is_use {
         // By the Region in the ARN: `awsRegion` may be another one.
         let outside = named.keys.iter().map(|arn| is_outside(arn, estate, context));
-        sheet.put_known("boundary.use_outside", outside.fold(Ok(false), either));
+        let untold = named.unresolved.iter().map(|reason| Err(reason.clone()));
+        sheet.put_known("boundary.use_outside", outside.chain(untold).fold(Ok(false), either));
     }
     let residency = residency(arn, estate, context);
     sheet.put_known(

@@ -24,16 +24,18 @@ impl Named {
 
 /// Where a record names its key when its `resources` do not, the surest first. `responseElements.keyId` is an ARN
 /// since December 2022; what is requested may be an id, an alias or an ARN of either.
-const FIELDS: [&[&str]; 8] = [
+const FIELDS: [&[&str]; 6] = [
     &["responseElements", "keyId"],
     &["responseElements", "keyMetadata", "arn"],
     &["requestParameters", "keyId"],
     &["requestParameters", "targetKeyId"],
-    &["requestParameters", "sourceKeyId"],
-    &["requestParameters", "destinationKeyId"],
     &["requestParameters", "aliasName"],
     &["serviceEventDetails", "keyId"],
 ];
+
+/// Where a ReEncrypt names its two keys when its `resources` do not.
+const BOTH: [&[&str]; 2] =
+    [&["requestParameters", "sourceKeyId"], &["requestParameters", "destinationKeyId"]];
 
 /// The keys that a record of AWS KMS is about.
 pub(super) fn keys(record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Named {
@@ -41,14 +43,38 @@ pub(super) fn keys(record: &EventRecord, estate: &Estate, context: &Context<'_>)
     if !keys.is_empty() {
         return Named { keys, unresolved: None };
     }
+    if record.name() == "ReEncrypt" {
+        return both(record, estate, context);
+    }
     let mut unresolved = None;
     for text in FIELDS.iter().filter_map(|path| record.text(path)) {
         if let Some(arn) = resolve(text, record, estate, context) {
             return Named { keys: vec![arn], unresolved: None };
         }
-        unresolved = unresolved.or_else(|| Some(format!("which key `{text}` is could not be told")));
+        unresolved = unresolved.or_else(|| Some(untold(text)));
     }
     Named { keys: Vec::new(), unresolved }
+}
+
+/// The two keys of a ReEncrypt: that of the ciphertext that it reads need not be named.
+fn both(record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Named {
+    let mut named = Named::default();
+    for path in BOTH {
+        let text = record.text(path);
+        match text.and_then(|text| resolve(text, record, estate, context)) {
+            Some(arn) if named.keys.contains(&arn) => {}
+            Some(arn) => named.keys.push(arn),
+            None => {
+                let reason = text.map_or_else(|| "the record names one of two keys".to_owned(), untold);
+                named.unresolved.get_or_insert(reason);
+            }
+        }
+    }
+    named
+}
+
+fn untold(text: &str) -> String {
+    format!("which key `{text}` is could not be told")
 }
 
 /// Whether a record lists the keys that it is about, so that nothing else in it is asked which they are.
