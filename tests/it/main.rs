@@ -46,6 +46,8 @@ mod purity;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod replay_store;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tamper;
