@@ -9,7 +9,7 @@
 //! - `share`: how it grows with the share of events that are of AWS KMS.
 //!
 //! `-- bar`, `-- rules` or `-- share` measures one of them alone; `KEYWARD_BENCH_FILES` says how many files of 25,000
-//! events there are (60). CPU times and memory are read from `/proc`, so it needs Linux.
+//! events there are (60). CPU times and memory are read from `/proc`, and cores are given by `taskset`, so it needs Linux.
 
 #![expect(
     clippy::indexing_slicing,
@@ -136,7 +136,10 @@ async fn replay(what: &str, logs: &Logs, jobs: usize, rules: Option<&Path>) -> a
     let mut best: Option<Used> = None;
     let mut clock = f64::INFINITY;
     for _ in 0..TIMES {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        // With one reader the commits still run beside it, so that one core has to be one core.
+        let mut command = Command::new("taskset");
+        let cores: Vec<String> = (0..jobs).map(|core| core.to_string()).collect();
+        command.args(["--cpu-list", &cores.join(","), env!("CARGO_BIN_EXE_keyward")]);
         command.args(["--log", "error", "replay", "--format", "json", "--jobs", &jobs.to_string()]);
         command.arg(logs.folder.path()).env_clear().env("AWS_REGION", "eu-central-1");
         if jobs == 1 {

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use keyward::ledger::Tally;
 use keyward::model::EventRecord;
+use keyward::model::kms::is_use;
 use keyward::records::{self, Envelope, Field, Limits, Malformed, Place, Problem, Raw, Sink, Summary};
 
 /// Small enough that a small input breaks them.
@@ -55,7 +56,10 @@ struct Counted(Tally);
 
 impl Sink for Counted {
     fn record(&mut self, envelope: &Envelope<'_>, _: Place) {
-        self.0.add(envelope);
+        let text = |field| envelope.text(field).unwrap_or_default();
+        if is_use(&text(Field::EventSource), &text(Field::EventName)) {
+            self.0.add(envelope);
+        }
     }
 
     fn malformed(&mut self, _: Malformed) {}

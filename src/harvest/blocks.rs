@@ -20,7 +20,6 @@ pub(super) struct Blocks {
     last_hour: i64,
     last_account: Vec<u8>,
     last_region: Vec<u8>,
-    events: usize,
 }
 
 #[derive(Debug)]
@@ -32,11 +31,6 @@ struct Held {
 }
 
 impl Blocks {
-    /// How many events were noted.
-    pub(super) fn len(&self) -> usize {
-        self.events
-    }
-
     /// Notes an event.
     pub(super) fn note(&mut self, envelope: &Envelope<'_>, time: When, sighting: Sighting) {
         let at = self.block(envelope, time);
@@ -44,7 +38,6 @@ impl Blocks {
         held.oldest = held.oldest.min(time.micros);
         held.newest = held.newest.max(time.micros);
         held.events.push(sighting);
-        self.events += 1;
     }
 
     /// The block of an event. That of the last one is told by how both stand in their records.

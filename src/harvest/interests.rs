@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 
 use super::memo::ASKED_BY;
 use crate::facts;
-use crate::model::kms::{CRYPTOGRAPHIC, KMS};
+use crate::model::kms::{self, KMS};
 use crate::records::{Envelope, Field, Raw};
 use crate::rules::RuleSet;
 
@@ -85,7 +85,7 @@ impl<'a> Interests<'a> {
             name: name.to_owned(),
             rules,
             is_kms,
-            is_usage: is_kms && CRYPTOGRAPHIC.contains(&name),
+            is_usage: kms::is_use(source, name),
             is_change: facts::may_change_a_key(source, name) || facts::may_change_a_trail(source, name),
         }
     }

@@ -58,7 +58,7 @@ pub type Look<'a> = &'a dyn Fn(&EventRecord) -> Looked;
 /// What is known of an event without looking at it further; the rest says [`NOT_LOOKED_AT`].
 #[derive(Debug)]
 pub(super) struct Insight {
-    /// The facts beyond the record's own fields.
+    /// The facts beyond the record's own fields, unless there is a `screened` that says what they tell.
     pub facts: Fact,
     /// Whether what is not known of the key may yet be read before the event is judged.
     pub may_become_known: bool,
@@ -116,6 +116,8 @@ impl Memo {
         let mut insight = ask(envelope, tools.look);
         if interest.is_screened_once {
             insight.screened = Some(tools.rules.screen(&interest.rules, envelope, &insight.facts));
+            // They were asked for the last time.
+            insight.facts = not_looked_at();
         }
         let insight = Arc::new(insight);
         if self.known.len() >= REMEMBERED {

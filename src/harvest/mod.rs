@@ -29,8 +29,9 @@ use part::Sighting;
 pub use part::{Counts, MALFORMED_NAMED, Part};
 use when::When;
 
-/// How many events make a part: a larger input is taken in several, so that memory is bounded.
-pub const PART_EVENTS: usize = 200_000;
+/// How many records make a part: a larger input is taken in several, so that memory is bounded. Those that cannot be
+/// read count as well, or other rules, which look into other records, would have the same input in other parts.
+pub const PART_EVENTS: u64 = 200_000;
 
 /// What an input is harvested with.
 #[derive(Clone)]
@@ -216,7 +217,7 @@ impl Sink for Harvest<'_> {
         if let Err(problem) = self.take(envelope) {
             self.malformed(Malformed { place, problem });
         }
-        if self.mark.is_some() && self.blocks.len() >= PART_EVENTS {
+        if self.mark.is_some() && self.part.counts.records() >= PART_EVENTS {
             self.hand_over(false);
         }
     }

@@ -60,6 +60,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Everything that there was, whether or not it could be read.
+    pub fn records(&self) -> u64 {
+        self.events + self.malformed
+    }
+
     /// Adds those of another input.
     pub fn add(&mut self, other: Self) {
         self.events += other.events;

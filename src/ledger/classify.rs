@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::context;
-use crate::model::kms::{self, CRYPTOGRAPHIC, KMS};
+use crate::model::kms;
 use crate::model::{KeyArn, Network, Region, Unattributed, Usage, UsageOutcome};
 use crate::records::{Envelope, Field, Raw};
 
@@ -17,29 +17,7 @@ pub struct Uses {
     pub unattributed: Option<Unattributed>,
 }
 
-/// Whether a record tells of a use of key material, whatever came of it.
-#[inline]
-pub fn is_use(envelope: &Envelope<'_>) -> bool {
-    is(envelope, Field::EventSource, |source| source == KMS)
-        && is(envelope, Field::EventName, |name| CRYPTOGRAPHIC.contains(&name))
-}
-
-/// Whether a text is wanted. Nearly all come without escapes, and are looked at as they stand.
-#[inline]
-fn is(envelope: &Envelope<'_>, field: Field, wanted: impl Fn(&str) -> bool) -> bool {
-    let Some(raw) = envelope.field(field) else { return false };
-    match raw.bytes() {
-        [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => std::str::from_utf8(plain).is_ok_and(wanted),
-        _ => raw.text().is_some_and(|text| wanted(&text)),
-    }
-}
-
-/// The uses of keys that a record tells of, also refused and failed ones; none if it is about something else.
-pub fn usage_of(envelope: &Envelope<'_>) -> Option<Uses> {
-    is_use(envelope).then(|| uses(envelope))
-}
-
-/// The same of a record that is known to be of a use.
+/// The uses of keys that a record tells of, refused and failed ones among them, if [`kms::is_use`] holds of it.
 pub(super) fn uses(envelope: &Envelope<'_>) -> Uses {
     let (network, context) = (network(envelope), context::kind_of(envelope));
     let text = |path: &[&str]| envelope.at(path)?.text();

@@ -12,7 +12,7 @@ mod tests;
 
 pub(crate) use cache::merge;
 pub use cache::{DEFAULT_PRINTS, SeenCache};
-pub use classify::{Uses, is_use, usage_of};
+pub use classify::Uses;
 pub use fingerprint::{Block, fingerprint};
 pub use prints::{PrintsError, decode, encode};
 pub use tally::{Classified, Deltas, FoldedInBatch, LINES_A_BATCH, Tallied, Tally, requests};

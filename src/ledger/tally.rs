@@ -7,7 +7,7 @@ use chrono::DateTime;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
-use super::classify::{Uses, is_use, uses};
+use super::classify::{Uses, uses};
 use super::form::Form;
 use crate::model::{Unattributed, Usage, UsageCount};
 use crate::records::Envelope;
@@ -122,12 +122,9 @@ impl Tally {
         std::mem::take(&mut self.classified)
     }
 
-    /// Counts a record; none if it tells of no use of a key.
+    /// Counts a record of which [`is_use`](crate::model::kms::is_use) holds: whoever reads many knows that of each name.
     #[inline]
     pub fn add(&mut self, envelope: &Envelope<'_>) -> Option<Tallied> {
-        if !is_use(envelope) {
-            return None;
-        }
         let hash = self.form.hash(envelope, &self.classified.seed);
         let known = self.forms.find(hash, |(other, _)| *other == hash).map(|(_, entry)| *entry);
         let number = known.unwrap_or_else(|| self.new_form(envelope, hash));

@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::classify::uses;
 use super::*;
+use crate::model::kms;
 use crate::model::{Network, OTHERS, Usage, UsageOutcome};
-use crate::records::{Envelope, Limits, Malformed, Place, Sink, read};
+use crate::records::{Envelope, Field, Limits, Malformed, Place, Sink, read};
 
 const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 const OTHER: &str = "arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab";
@@ -26,9 +28,14 @@ fn each(records: &[Value], take: impl FnMut(&Envelope<'_>)) {
     assert_eq!(summary.records, records.len() as u64);
 }
 
+fn is_use(envelope: &Envelope<'_>) -> bool {
+    let text = |field| envelope.text(field).unwrap_or_default();
+    kms::is_use(&text(Field::EventSource), &text(Field::EventName))
+}
+
 fn uses_of(record: Value) -> Option<Uses> {
     let mut found = None;
-    each(&[record], |envelope| found = usage_of(envelope));
+    each(&[record], |envelope| found = is_use(envelope).then(|| uses(envelope)));
     found
 }
 
@@ -271,12 +278,12 @@ fn a_tally_says_what_the_records_say_one_by_one() {
     let mut usage: BTreeMap<Usage, u64> = BTreeMap::new();
     let mut unattributed = BTreeMap::new();
     each(&records, |envelope| {
-        let uses = usage_of(envelope);
-        assert_eq!(tally.add(envelope).is_some(), uses.is_some());
-        for key in uses.iter().flat_map(|uses| uses.keys.clone()) {
+        let uses = uses(envelope);
+        assert!(tally.add(envelope).is_some());
+        for key in uses.keys {
             *usage.entry(key).or_default() += 1;
         }
-        if let Some(of) = uses.and_then(|uses| uses.unattributed) {
+        if let Some(of) = uses.unattributed {
             *unattributed.entry(of).or_default() += 1;
         }
     });

@@ -26,6 +26,11 @@ pub const CRYPTOGRAPHIC: [&str; 14] = [
     "Decapsulate",
 ];
 
+/// Whether a record of a source and name tells of a use of key material, whatever came of it.
+pub fn is_use(source: &str, name: &str) -> bool {
+    source == KMS && CRYPTOGRAPHIC.contains(&name)
+}
+
 /// Whether an error code says that permission was wanting. Services write that each in their own way: `AccessDenied`,
 /// `AccessDeniedException`, `Client.UnauthorizedOperation`. A `DryRunOperationException` says that the call would have
 /// been permitted.
