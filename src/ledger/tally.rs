@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use chrono::DateTime;
 use foldhash::quality::RandomState;
@@ -41,19 +42,19 @@ const CLASSIFIED: usize = 50_000;
 #[derive(Debug, Default)]
 pub struct Classified {
     seed: RandomState,
-    known: HashTable<(u64, Uses)>,
+    known: HashTable<(u64, Arc<Uses>)>,
 }
 
 impl Classified {
-    fn uses(&mut self, envelope: &Envelope<'_>, form: u64) -> Uses {
+    fn uses(&mut self, envelope: &Envelope<'_>, form: u64) -> Arc<Uses> {
         if let Some((_, known)) = self.known.find(form, |(other, _)| *other == form) {
-            return known.clone();
+            return Arc::clone(known);
         }
-        let found = uses(envelope);
+        let found = Arc::new(uses(envelope));
         if self.known.len() >= CLASSIFIED {
             self.known.clear();
         }
-        self.known.insert_unique(form, (form, found.clone()), |(form, _)| *form);
+        self.known.insert_unique(form, (form, Arc::clone(&found)), |(form, _)| *form);
         found
     }
 }
@@ -72,7 +73,7 @@ pub struct Tallied(u32);
 /// What is counted together.
 #[derive(Debug)]
 struct Entry {
-    uses: Uses,
+    uses: Arc<Uses>,
     is_folded: bool,
     count: u64,
     /// In seconds since 1970.
@@ -156,12 +157,12 @@ impl Tally {
         entry
     }
 
-    fn entry(&mut self, uses: Uses) -> u32 {
+    fn entry(&mut self, uses: Arc<Uses>) -> u32 {
         if let Some(known) = self.find(&uses) {
             return known;
         }
         let is_folded = self.entries.len() >= self.bound && !uses.keys.is_empty();
-        let uses = if is_folded { folded(&uses) } else { uses };
+        let uses = if is_folded { Arc::new(folded(&uses)) } else { uses };
         if is_folded && let Some(known) = self.find(&uses) {
             return known;
         }
@@ -176,7 +177,7 @@ impl Tally {
 
     fn find(&self, uses: &Uses) -> Option<u32> {
         let is_same =
-            |number: &u32| self.entries.get(*number as usize).is_some_and(|entry| entry.uses == *uses);
+            |number: &u32| self.entries.get(*number as usize).is_some_and(|entry| *entry.uses == *uses);
         self.by_uses.find(self.classified.seed.hash_one(uses), is_same).copied()
     }
 
@@ -187,10 +188,11 @@ impl Tally {
         for entry in self.entries.into_iter().filter(|entry| entry.count > 0) {
             let time = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
             let count = UsageCount { count: entry.count, first: time(entry.first), last: time(entry.last) };
-            for key in entry.uses.keys {
+            let uses = Arc::unwrap_or_clone(entry.uses);
+            for key in uses.keys {
                 usage.entry(key).and_modify(|total| total.add(count)).or_insert(count);
             }
-            if let Some(of) = entry.uses.unattributed {
+            if let Some(of) = uses.unattributed {
                 unattributed.entry(of).and_modify(|total| total.add(count)).or_insert(count);
             }
         }

@@ -1,10 +1,13 @@
 //! `keyward replay` into a store: what was taken is not taken again, whoever took it and wherever it was left off.
 
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use keyward::sandbox::World;
 use keyward::sandbox::clock::Clock;
+use keyward::sandbox::estate;
 use keyward::sandbox::faults::{Effect, Fault};
 use keyward::sandbox::s3::{self, Object};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
@@ -12,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, Ran};
 use crate::replay::{event, gzip, lines};
-use crate::support::wait_for;
+use crate::support::{get, wait_for};
 
 const BUCKET: &str = "trail-logs";
 const FOLDER: &str = "AWSLogs/111122223333/CloudTrail/eu-central-1/2026/03/01";
@@ -24,7 +27,7 @@ const EVENTS: u32 = 3;
 fn bucket_of(files: u32) -> Lab {
     let lab = Lab::of(World::new(Clock::default()));
     lab.change(|world| {
-        let (owner, now) = (keyward::sandbox::estate::MANAGEMENT.parse().unwrap(), world.now());
+        let (owner, now) = (estate::MANAGEMENT.parse().unwrap(), world.now());
         world.s3.put_bucket(&owner, &"eu-central-1".parse().unwrap(), BUCKET, now);
         for file in 0..files {
             let key = format!("{FOLDER}/{file:05}.json.gz");
@@ -151,4 +154,60 @@ fn events_in_files_that_are_compressed_with_zstd_or_twice_over_count_the_same() 
     let ran = replay(&lab, &["cut"]);
     ran.says(3, &["e.json.zst"]);
     assert_eq!(lines(&ran).1["malformed"], 1, "{ran:?}");
+}
+
+#[test]
+fn what_the_daemon_took_from_its_queue_is_not_replayed_and_the_other_way_round() {
+    let lab = Lab::of(estate::demo(Clock::default()).unwrap());
+    // What the daemon itself calls is logged as well, and is not to come in between.
+    lab.change(|world| world.cloudtrail.logs.interval = TimeDelta::days(1_000));
+    let config = format!(
+        "accounts.static = ['{}']\nregions.include = ['eu-central-1']\nlookup.enabled = false\ntrails.verify = false\n\
+         inventory.interval_secs = 3600\nstore.url = 'sqlite:replay.db'\n[[queue]]\nurl = '{}'\n",
+        estate::MANAGEMENT,
+        estate::LOG_QUEUE_URL
+    );
+    lab.write("keyward.toml", &config);
+    let deliver = |files: Range<u32>| {
+        lab.change(|world| {
+            let now = world.now();
+            for file in files {
+                let key = format!("{FOLDER}/{file:05}.json.gz");
+                assert!(s3::deliver(world, estate::LOG_BUCKET, &key, Object::new(gzip(&log(file)), now)));
+            }
+        });
+    };
+    let taken =
+        |port: u16, name: &str| metric(port, &format!("keyward_events{name}_total")).unwrap_or_default();
+
+    deliver(0..4);
+    let (daemon, port) = lab.daemon("keyward.toml");
+    let all = f64::from(4 * EVENTS);
+    wait_for("the daemon takes them", Duration::from_mins(1), || (taken(port, "") >= all).then_some(()));
+    drop(daemon);
+
+    // What came in the meantime is replayed, and nothing else.
+    deliver(4..6);
+    let bucket = format!("s3://{}/AWSLogs", estate::LOG_BUCKET);
+    let (_, summary) = lines(&replay(&lab, &["--store", STORE, &bucket]));
+    assert_eq!((&summary["files"], &summary["files_replayed_before"]), (&json!(6), &json!(4)), "{summary:#}");
+    assert_eq!((&summary["events"], &summary["duplicates"]), (&json!(2 * EVENTS), &json!(0)), "{summary:#}");
+
+    // The messages about these are still in the queue. The daemon finds the files done, and takes one that is new.
+    deliver(6..7);
+    let (_daemon, port) = lab.daemon("keyward.toml");
+    let one = f64::from(EVENTS);
+    wait_for("the daemon takes the new one", Duration::from_mins(1), || {
+        (taken(port, "") >= one).then_some(())
+    });
+    let empty = || lab.change(|world| world.sqs.depth(estate::LOG_QUEUE) == 0);
+    wait_for("the queue is empty", Duration::from_mins(1), || empty().then_some(()));
+    assert!((taken(port, "") - one).abs() < 0.5 && taken(port, "_duplicate") < 0.5);
+}
+
+/// The sum of a metric's series.
+fn metric(port: u16, name: &str) -> Option<f64> {
+    let (_, text) = get(port, "/metrics")?;
+    let of_it = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    of_it.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
