@@ -41,9 +41,9 @@ const KMS_PERCENT: u64 = 50;
 /// How many events a second there are beside those that are alerted of.
 const LOADS: [(&str, u32); 3] = [("quiet", 0), ("busy", 5_000), ("flood", 50_000)];
 /// The most that half of the alerts may take, in milliseconds.
-const MEDIAN: f64 = 1_000.0;
+const MEDIAN: f64 = 500.0;
 /// The most that all but one of a hundred may take, in milliseconds.
-const P99: f64 = 2_500.0;
+const P99: f64 = 1_500.0;
 
 fn main() -> anyhow::Result<ExitCode> {
     let Some(parts) = Parts::asked_for() else { return Ok(ExitCode::SUCCESS) };

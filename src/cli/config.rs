@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Exit, setup};
 use crate::config::{self, Config, Loaded};
 use crate::jurisdiction::Atlas;
+use crate::report::counted;
 
 /// `keyward config …`
 #[derive(Debug, clap::Subcommand)]
@@ -67,11 +68,6 @@ fn summary(config: &Config) -> String {
     let residency = counted(config.residency.len(), "residency assignment");
     let topics = counted(config.sns.len(), "topic");
     format!("{accounts}, {regions}, {residency}, {topics}")
-}
-
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `keyward replay`: log files judged, counted, and kept if a store is named.
 
 use std::io::{BufWriter, IsTerminal, Write, stderr, stdout};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,7 +41,7 @@ pub(super) struct Args {
     store: Option<String>,
     /// How many files are read at the same time; as many as there are processors if it is not given
     #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    jobs: Option<NonZeroUsize>,
     /// Exit with 1 if something is detected at this level or above
     #[arg(long, value_name = "LEVEL")]
     fail_on: Option<Level>,
@@ -74,7 +75,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let printer = Arc::new(Printer::new(args.format, Arc::clone(&pipeline), total));
     let shutdown = CancellationToken::new();
     tokio::spawn(run::cancel_on_signal(shutdown.clone()));
-    let options = Options { jobs: args.jobs.unwrap_or_else(processors), limits: Limits::default() };
+    let options =
+        Options { jobs: args.jobs.map_or_else(processors, NonZeroUsize::get), limits: Limits::default() };
     let watcher: Arc<dyn Watcher> = Arc::<Printer>::clone(&printer);
     let mut summary = replay(pipeline, inputs, &options, watcher, shutdown).await?;
     summary.unreadable.extend(errors);

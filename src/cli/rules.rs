@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::rule_files::files_at;
 use super::{Exit, UsageError};
 use crate::model::{Level, Outcome, SubjectKind};
+use crate::report::counted;
 use crate::rules::{ExemplarResult, Rule, RuleErrors, RuleFile, RuleSet};
 
 /// `keyward rules …`. Without a path, the rules are those that come with the program.
@@ -299,11 +300,6 @@ fn bullets(heading: &str, items: &[String], out: &mut dyn Write) -> io::Result<(
     }
     writeln!(out, "\n{heading}")?;
     items.iter().try_for_each(|item| writeln!(out, "  - {item}"))
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 #[cfg(test)]

@@ -79,7 +79,8 @@ impl fmt::Display for Delivery {
 /// How the outbox is drained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxSettings {
-    /// How often the store is asked for messages when there were none.
+    /// How often the store is asked for messages when there were none: those of other instances, and those to be tried
+    /// again. What this process commits it goes to at once.
     pub poll: Duration,
     /// How long one attempt may take.
     pub attempt: Duration,
@@ -134,8 +135,9 @@ impl<P: Publisher> Outbox<P> {
                 }
             };
             if done == 0 {
-                // Sleeping is all that is broken off.
-                let _cancelled = cancel.run_until_cancelled(tokio::time::sleep(self.settings.poll)).await;
+                // Waiting is all that is broken off.
+                let filled = tokio::time::timeout(self.settings.poll, self.store.outbox_filled());
+                let _cancelled = cancel.run_until_cancelled(filled).await;
             }
         }
     }
@@ -367,6 +369,25 @@ mod tests {
         let ended = tokio::time::timeout(Duration::from_secs(30), outbox.run(&cancel, tell)).await;
         assert!(ended.is_ok(), "it did not end");
         assert_eq!(store.outbox_stats(at(0)).await.unwrap().sent, 25);
+    }
+
+    #[tokio::test]
+    async fn what_is_committed_goes_out_without_waiting_for_the_next_look() {
+        let store = store_with(Vec::new()).await;
+        let double = Double::default();
+        let settings = OutboxSettings { poll: Duration::from_hours(1), ..OutboxSettings::default() };
+        let outbox = Outbox::new(store.clone(), &double, settings);
+        let cancel = CancellationToken::new();
+        let commit = async {
+            // By then it has found nothing and waits.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let changes = Changes { outbox: vec![message("m1", "f1")], ..Changes::default() };
+            store.apply(&changes, at(0)).await.unwrap();
+        };
+        let run = outbox.run(&cancel, |_, _| cancel.cancel());
+        let both = tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(run, commit) });
+        assert!(both.await.is_ok(), "it waited");
+        assert_eq!(double.published.lock().unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -20,8 +20,9 @@ pub use inputs::{Input, InputError, find_inputs};
 pub use summary::{Broken, Summary};
 use workers::{Read, Workers};
 
-/// How many events are committed together, unless a single part has more.
-const EVENTS_A_COMMIT: u64 = 200_000;
+/// How many events are committed together, unless a single part has more. The last commit is waited for with nothing
+/// left to read, so that many more would be dearer than what writing less often saves.
+const EVENTS_A_COMMIT: u64 = 100_000;
 /// How many parts may wait for the store. Each holds what its events are known again by, so few are enough.
 const PARTS_WAITING: usize = 4;
 

@@ -18,8 +18,10 @@ pub mod scan;
 mod table;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use build::{Material, build};
 pub use model::{
     ControlReport, ControlStatus, CoverageGap, FindingRow, Opinion, Report, RuleReport, Scope, SubjectRow,
 };
+pub use words::counted;

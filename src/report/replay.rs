@@ -7,7 +7,7 @@ use std::io;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::table;
+use super::{counted, table};
 use crate::audit::Auditor;
 use crate::model::{Fact, Level};
 use crate::pipeline::DetectedEvent;
@@ -149,27 +149,28 @@ pub fn write_summary(summary: &Summary, out: &mut dyn io::Write) -> io::Result<(
     let counts = &summary.counts;
     writeln!(
         out,
-        "\n{} events in {} files: {} of KMS, {} duplicates, {} malformed; {} detections. {:.1} s, {:.0} events/s.",
-        counts.events,
-        summary.files,
+        "\n{} in {}: {} of KMS, {}, {} malformed; {}. {:.1} s, {:.0} events/s.",
+        counted(counts.events, "event"),
+        counted(summary.files, "file"),
         counts.kms_events,
-        counts.duplicates,
+        counted(counts.duplicates, "duplicate"),
         counts.malformed,
-        summary.detections,
+        counted(summary.detections, "detection"),
         summary.seconds,
         summary.speed(),
     )?;
     if let Some((first, last)) = counts.span {
         let (accounts, regions) = (summary.accounts().len(), summary.regions().len());
         let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        writeln!(out, "From {} to {}, {accounts} accounts, {regions} Regions.", time(first), time(last))?;
+        let (accounts, regions) = (counted(accounts, "account"), counted(regions, "Region"));
+        writeln!(out, "From {} to {}, {accounts}, {regions}.", time(first), time(last))?;
     }
     if summary.files_replayed_before > 0 {
-        writeln!(out, "{} files had been taken before.", summary.files_replayed_before)?;
+        writeln!(out, "{} had been taken before.", counted(summary.files_replayed_before, "file"))?;
     }
     if !summary.files_skipped.is_empty() {
         let count = summary.files_skipped.len();
-        writeln!(out, "{count} files hold no JSON and were passed over.")?;
+        writeln!(out, "{} without JSON passed over.", counted(count, "file"))?;
     }
     for (rule, events) in &counts.undecided {
         writeln!(

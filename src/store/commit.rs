@@ -1,9 +1,11 @@
 //! The one write path: a transaction that reads what it builds upon.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::{Any, Row as _, Transaction};
+use tokio::sync::Notify;
 
 use super::outbox::LastSaid;
 use super::sql::{About, ROWS, column, micros, placeholders, statement};
@@ -22,6 +24,9 @@ use crate::model::{
 pub struct Writing {
     transaction: Transaction<'static, Any>,
     order: Order,
+    /// Rung at the end if there are messages in it.
+    bell: Arc<Notify>,
+    has_messages: bool,
 }
 
 /// Where a transaction stands among all that wrote to the store, by whichever instance.
@@ -53,7 +58,7 @@ impl Store {
             .await
             .about(WHAT)?;
         let order = Order { turn: row.try_get(0).about(WHAT)?, estate: row.try_get(1).about(WHAT)? };
-        Ok(Writing { transaction, order })
+        Ok(Writing { transaction, order, bell: Arc::clone(&self.bell), has_messages: false })
     }
 }
 
@@ -130,6 +135,7 @@ impl Writing {
     /// # Errors
     /// When the database does not take it.
     pub async fn changes(&mut self, changes: &Changes, at: DateTime<Utc>) -> Result<()> {
+        self.has_messages |= !changes.outbox.is_empty();
         let transaction = &mut self.transaction;
         snapshots::close(transaction, &changes.gone, at).await?;
         coverage::forget(transaction, &changes.gone).await?;
@@ -202,7 +208,11 @@ impl Writing {
     /// # Errors
     /// When the database does not take it; nothing of it was written then.
     pub async fn commit(self) -> Result<()> {
-        self.transaction.commit().await.about("a batch")
+        self.transaction.commit().await.about("a batch")?;
+        if self.has_messages {
+            self.bell.notify_one();
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Opening the database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -61,7 +62,7 @@ impl Store {
             Place::File(_) => Reach::Machine,
             Place::Server => Reach::Server,
         };
-        Ok(Self { pool, place: shown, reach })
+        Ok(Self { pool, place: shown, reach, bell: Arc::default() })
     }
 
     /// Waits for what is under way and closes every connection.

@@ -19,8 +19,11 @@ mod suite;
 mod usage;
 mod verdicts;
 
+use std::sync::Arc;
+
 use sqlx::AnyPool;
 use thiserror::Error;
+use tokio::sync::Notify;
 
 pub use commit::{Order, Writing, mark_of};
 pub use coverage::StoredReading;
@@ -92,6 +95,8 @@ pub struct Store {
     place: String,
     /// Who may work with it.
     reach: Reach,
+    /// Rung when this process has put messages into the outbox.
+    bell: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Store {

@@ -154,6 +154,12 @@ impl Store {
         Ok(())
     }
 
+    /// Waits until this process has committed messages, if it has not since the last time. Those of other instances ring
+    /// no bell, and those that wait to be tried again neither.
+    pub async fn outbox_filled(&self) {
+        self.bell.notified().await;
+    }
+
     /// How the outbox stands.
     pub async fn outbox_stats(&self, now: DateTime<Utc>) -> Result<OutboxStats> {
         let rows = sqlx::query("SELECT state, COUNT(*), MIN(created_at) FROM outbox GROUP BY state")
