@@ -187,6 +187,16 @@ impl Pipeline {
         Ok(Some(finding))
     }
 
+    /// Every account-Region that is known, of the estate or by its age alone: another instance may have let go of one of
+    /// these already.
+    pub fn places(&self) -> BTreeSet<Place> {
+        let mut places: BTreeSet<Place> =
+            self.auditor().regions().map(|(account, region)| (account.clone(), region.clone())).collect();
+        let completed = self.completed.lock().unwrap_or_else(PoisonError::into_inner);
+        places.extend(completed.keys().map(|(account, region, _)| (account.clone(), region.clone())));
+        places
+    }
+
     /// Has a place's age counted from now on, whether or not it is ever read.
     pub fn expect(&self, place: ReadPlace) {
         let mut completed = self.completed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -285,6 +285,18 @@ async fn a_detection_is_acknowledged_once() {
 }
 
 #[tokio::test]
+async fn a_place_that_another_instance_let_go_of_is_still_known_by_its_age() {
+    let pipeline = pipeline().await;
+    let region = region_of("eu-central-1");
+    let place = (region.account, region.region);
+    pipeline.expect((place.0.clone(), place.1.clone(), SourceKind::Queue));
+    assert!(pipeline.auditor().estate().region(&place.0, &place.1).is_none());
+    assert_eq!(pipeline.places(), [place.clone()].into());
+    pipeline.forget_places(&BTreeSet::from([place]), minutes(1)).await.unwrap();
+    assert!(pipeline.reading_ages(minutes(1)).is_empty() && pipeline.places().is_empty());
+}
+
+#[tokio::test]
 async fn a_place_that_is_let_go_of_leaves_the_store_too() {
     let pipeline = pipeline().await;
     let mut batch = sweep(vec![rotating(false)], 0);

@@ -78,10 +78,9 @@ impl Rounds {
 
     /// Takes in which accounts and Regions there are, and lets go of those that are audited no more.
     async fn take_discovery(&self, found: &Discovery) -> anyhow::Result<()> {
-        let (scope, places) = {
-            let auditor = self.pipeline.auditor();
-            (scope_of(found, &self.config, auditor.scope()), left_out(found, auditor.regions()))
-        };
+        let known = self.pipeline.places();
+        let places = left_out(found, known.iter().map(|(account, region)| (account, region)));
+        let scope = scope_of(found, &self.config, self.pipeline.auditor().scope());
         let kept_scope = Cursor { key: SCOPE.to_owned(), value: serde_json::to_string(&scope)? };
         self.pipeline.set_scope(scope);
         if !places.is_empty() {
