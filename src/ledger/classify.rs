@@ -71,18 +71,11 @@ struct Keys {
 
 /// Where a call names its one key if its `resources` do not, the surest first.
 const ONE: [&[&str]; 2] = [&["responseElements", "keyId"], &["requestParameters", "keyId"]];
-/// Where ReEncrypt names its two.
-const TWO: [&[&str]; 2] = [&["requestParameters", "destinationKeyId"], &["requestParameters", "sourceKeyId"]];
-
 /// As the facts about events have it, but for aliases, which only the estate could resolve.
 fn keys(envelope: &Envelope<'_>) -> Keys {
     let mut named: Vec<KeyArn> = Vec::new();
-    let resources = envelope.field(Field::Resources).into_iter().flat_map(Raw::items);
-    for resource in resources {
-        let text = ["ARN", "arn"].iter().find_map(|name| resource.get(name)?.text());
-        if let Some(arn) = text.and_then(|text| text.parse().ok())
-            && !named.contains(&arn)
-        {
+    for arn in listed(envelope) {
+        if !named.contains(&arn) {
             named.push(arn);
         }
     }
@@ -91,13 +84,26 @@ fn keys(envelope: &Envelope<'_>) -> Keys {
     }
     let resolved = |path: &&[&str]| resolve(&envelope.at(path)?.text()?, envelope);
     if envelope.text(Field::EventName).is_some_and(|name| name == "ReEncrypt") {
-        named.extend(TWO.iter().filter_map(resolved));
-        let is_whole = named.len() == TWO.len();
+        named.extend(kms::REENCRYPTED.iter().filter_map(resolved));
+        let is_whole = named.len() == kms::REENCRYPTED.len();
         named.dedup();
         return Keys { named, is_whole };
     }
     named.extend(ONE.iter().find_map(resolved));
     Keys { is_whole: !named.is_empty(), named }
+}
+
+/// The keys among the resources of a record.
+fn listed(envelope: &Envelope<'_>) -> impl Iterator<Item = KeyArn> {
+    let resources = envelope.field(Field::Resources).into_iter().flat_map(Raw::items);
+    resources.filter_map(|resource| {
+        ["ARN", "arn"].iter().find_map(|name| resource.get(name)?.text())?.parse().ok()
+    })
+}
+
+/// Whether a key is among the resources of a record.
+pub(super) fn lists_a_key(envelope: &Envelope<'_>) -> bool {
+    listed(envelope).next().is_some()
 }
 
 /// The ARN of a key that is named by it or by its id. An id is one of the account and Region that the call was made in.

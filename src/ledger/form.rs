@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use foldhash::quality::RandomState;
 use memchr::memmem::Finder;
 
-use super::classify::{hour, network_of};
+use super::classify::{hour, lists_a_key, network_of};
 use super::context;
 use crate::records::{Envelope, Field};
 
@@ -42,7 +42,7 @@ impl Form {
         add_source(&mut hasher, envelope, identity);
         hasher.write_u8(u8::from(bytes(Field::VpcEndpointId).len() > b"\"\"".len()));
         hasher.write_i64(hour(envelope));
-        if resources.starts_with(b"[{") {
+        if lists_resources(resources) {
             self.add_context(&mut hasher, envelope, parameters);
         } else {
             // Then they may name the key.
@@ -74,6 +74,19 @@ impl Form {
             add(hasher, context::kind_of(envelope).as_bytes());
         }
     }
+}
+
+/// Whether there are resources, which mostly are the keys; then nothing else is asked for them.
+#[inline]
+fn lists_resources(resources: &[u8]) -> bool {
+    resources.starts_with(b"[{")
+}
+
+/// Whether two records of one form are of the same use. If resources are listed and none of them is a key, the key is
+/// elsewhere in the record, which the form does not look at.
+pub(super) fn is_told_by_form(envelope: &Envelope<'_>) -> bool {
+    let resources = envelope.field(Field::Resources).map_or(&[][..], |raw| raw.bytes());
+    !lists_resources(resources) || lists_a_key(envelope)
 }
 
 /// A text with its length, so that two that follow each other cannot be taken for two others.

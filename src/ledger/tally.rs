@@ -9,7 +9,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use super::classify::{Uses, uses};
-use super::form::Form;
+use super::form::{Form, is_told_by_form};
 use crate::model::{Unattributed, Usage, UsageCount};
 use crate::records::Envelope;
 
@@ -148,6 +148,9 @@ impl Tally {
 
     #[cold]
     fn new_form(&mut self, envelope: &Envelope<'_>, hash: u64) -> u32 {
+        if !is_told_by_form(envelope) {
+            return self.entry(Arc::new(uses(envelope)));
+        }
         if self.forms.len() >= self.bound.saturating_mul(FORMS) {
             self.forms.clear();
         }

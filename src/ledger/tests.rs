@@ -301,6 +301,18 @@ fn a_tally_says_what_the_records_say_one_by_one() {
 }
 
 #[test]
+fn records_whose_resources_name_no_key_are_told_apart_by_what_does() {
+    for resources in [json!([{}]), json!([{"ARN": "arn:aws:kms:eu-central-1:111122223333:alias/app"}])] {
+        let of = |key: &str| record(json!({"resources": resources, "requestParameters": {"keyId": key}}));
+        let mut tally = Tally::default();
+        each(&[of(KEY), of(OTHER), of(KEY)], |envelope| assert!(tally.add(envelope).is_some()));
+        let usage = tally.finish().usage;
+        let counts: Vec<_> = usage.iter().map(|(usage, count)| (usage.key.as_str(), count.count)).collect();
+        assert_eq!(counts, [(KEY, 2), (OTHER, 1)], "{resources}");
+    }
+}
+
+#[test]
 fn what_is_taken_back_is_not_counted() {
     let records = varied(500);
     let (mut whole, mut half) = (Tally::default(), Tally::default());

@@ -26,6 +26,10 @@ pub const CRYPTOGRAPHIC: [&str; 14] = [
     "Decapsulate",
 ];
 
+/// Where a ReEncrypt names its two keys, if its `resources` do not.
+pub const REENCRYPTED: [&[&str]; 2] =
+    [&["requestParameters", "sourceKeyId"], &["requestParameters", "destinationKeyId"]];
+
 /// Whether a record of a source and name tells of a use of key material, whatever came of it.
 pub fn is_use(source: &str, name: &str) -> bool {
     source == KMS && CRYPTOGRAPHIC.contains(&name)

@@ -311,6 +311,12 @@ fn a_reencryption_uses_two_keys_however_it_names_them() {
 }
 
 #[test]
+fn a_reencryption_that_names_no_key_is_about_none() {
+    let facts = facts_of(&of("ReEncrypt", &json!({ "errorCode": "AccessDenied" })));
+    assert_eq!(show(&facts, "event.key_arn"), "-");
+}
+
+#[test]
 fn a_reencryption_whose_second_key_cannot_be_told_is_not_inside() {
     let request = json!({ "sourceKeyId": KEY, "destinationKeyId": "alias/nobody-knows" });
     let facts = facts_of(&of("ReEncrypt", &json!({ "requestParameters": request })));

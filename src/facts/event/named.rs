@@ -3,7 +3,7 @@
 use super::recorded_in;
 use crate::facts::Context;
 use crate::facts::estate::Estate;
-use crate::model::kms::partition_of;
+use crate::model::kms::{self, partition_of};
 use crate::model::{AccountId, EventRecord, KeyArn, Region};
 
 /// The keys that a record is about.
@@ -33,10 +33,6 @@ const FIELDS: [&[&str]; 6] = [
     &["serviceEventDetails", "keyId"],
 ];
 
-/// Where a ReEncrypt names its two keys when its `resources` do not.
-const BOTH: [&[&str]; 2] =
-    [&["requestParameters", "sourceKeyId"], &["requestParameters", "destinationKeyId"]];
-
 /// The keys that a record of AWS KMS is about.
 pub(super) fn keys(record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Named {
     let keys = in_resources(record);
@@ -59,8 +55,11 @@ pub(super) fn keys(record: &EventRecord, estate: &Estate, context: &Context<'_>)
 /// The two keys of a ReEncrypt: that of the ciphertext that it reads need not be named.
 fn both(record: &EventRecord, estate: &Estate, context: &Context<'_>) -> Named {
     let mut named = Named::default();
-    for path in BOTH {
-        let text = record.text(path);
+    let texts = kms::REENCRYPTED.map(|path| record.text(path));
+    if texts.iter().all(Option::is_none) {
+        return named;
+    }
+    for text in texts {
         match text.and_then(|text| resolve(text, record, estate, context)) {
             Some(arn) if named.keys.contains(&arn) => {}
             Some(arn) => named.keys.push(arn),
