@@ -14,7 +14,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may take to be there; a database that starts beside Keyward needs a moment.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server bears with a writer that says nothing. It keeps all others from writing, and that its machine
-/// is gone would show after hours only. A batch pauses for as long as it takes to judge it.
+/// is gone would show after hours only. A batch pauses for as long as it takes to judge it, or everything where another
+/// instance has changed the estate.
 const SILENCE: &str = "2min";
 /// Enough for the pages, the metrics and the outbox beside the one writer.
 const CONNECTIONS: u32 = 8;
