@@ -82,6 +82,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     summary.unreadable.extend(errors);
     printer.finish(&summary)?;
     store.close().await;
+    // The process ends. To give back piece by piece what it knows takes longer than for the system to take it all.
+    std::mem::forget(printer);
     Ok(exit(&summary, args.fail_on))
 }
 

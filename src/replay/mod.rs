@@ -20,9 +20,9 @@ pub use inputs::{Input, InputError, find_inputs};
 pub use summary::{Broken, Summary};
 use workers::{Read, Workers};
 
-/// How many events are committed together, unless a single part has more. The last commit is waited for with nothing
+/// How many records are committed together, unless a single part has more. The last commit is waited for with nothing
 /// left to read, so that many more would be dearer than what writing less often saves.
-const EVENTS_A_COMMIT: u64 = 100_000;
+const RECORDS_A_COMMIT: u64 = 50_000;
 /// How many parts may wait for the store. Each holds what its events are known again by, so few are enough.
 const PARTS_WAITING: usize = 4;
 
@@ -90,19 +90,20 @@ async fn skip_processed(
 /// Takes along what comes next, up to what is committed together: the more it is, the less there is to write.
 async fn gather(first: Read, more: &mut mpsc::Receiver<Read>, summary: &mut Summary) -> Vec<Part> {
     let mut parts = Vec::new();
-    let mut events = 0;
+    let mut records = 0;
     let mut next = Some(first);
     while let Some(read) = next {
         match read {
             Read::Part { input, part } => {
-                events += part.counts.events;
+                // A part without any takes its room too.
+                records += part.counts.records().max(1);
                 summary.note(&input, &part);
                 parts.push(*part);
             }
             Read::Skipped { input } => summary.files_skipped.push(input),
             Read::Failed(error) => summary.unreadable.push(error),
         }
-        next = if events < EVENTS_A_COMMIT { more.recv().await } else { None };
+        next = if records < RECORDS_A_COMMIT { more.recv().await } else { None };
     }
     parts
 }

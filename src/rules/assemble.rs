@@ -1,6 +1,7 @@
 //! From rule files to rules that know each other: names, filters, correlations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::{panic, thread};
 
 use super::correlation::{Draft, is_called, link};
 use super::error::{Problem, RuleError, RuleErrors, nearest};
@@ -14,14 +15,33 @@ use crate::model::SubjectKind;
 /// Loads all files. A mistake costs only the rule that it is in.
 pub(super) fn assemble(files: &[RuleFile], disable: &[String]) -> (Parts, RuleErrors) {
     let mut assembly = Assembly::default();
-    for file in files {
-        for part in load(&file.path, &file.text) {
+    for (file, parts) in files.iter().zip(load_all(files)) {
+        for part in parts {
             assembly.add(&file.path, part);
         }
     }
     assembly.filter();
     assembly.link();
     assembly.finish(disable)
+}
+
+/// Files that take longer to share out than to load.
+const FEW: usize = 8;
+
+/// What is in each file, in order. Reading them is most of what starting takes, so every processor takes a share.
+fn load_all(files: &[RuleFile]) -> Vec<Vec<Part>> {
+    let load_some =
+        |files: &[RuleFile]| files.iter().map(|file| load(&file.path, &file.text)).collect::<Vec<_>>();
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    if processors == 1 || files.len() <= FEW {
+        return load_some(files);
+    }
+    thread::scope(|scope| {
+        let shares = files.chunks(files.len().div_ceil(processors));
+        let running: Vec<_> = shares.map(|share| scope.spawn(move || load_some(share))).collect();
+        let loaded = running.into_iter().map(thread::ScopedJoinHandle::join);
+        loaded.flat_map(|share| share.unwrap_or_else(|panicked| panic::resume_unwind(panicked))).collect()
+    })
 }
 
 /// What is loaded so far.
