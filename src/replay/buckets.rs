@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
+use super::ENDED;
 use super::inputs::{Input, InputError, InputPlace};
 use crate::collect::queue::{ObjectRef, mark_of};
 use crate::collect::s3::{BucketClients, ListedObject, fetch, list};
@@ -64,9 +66,14 @@ impl Buckets {
 }
 
 impl BucketObject {
-    /// Begins to fetch it. It blocks, as the reads do.
-    pub(super) fn open(&self, mark: &str) -> Result<Box<dyn Read + Send>, String> {
-        let fetched = self.runtime.block_on(fetch(&self.aws, &self.object));
+    /// Begins to fetch it. It blocks, as the reads do, but not beyond `shutdown`: AWS may take a minute to answer.
+    pub(super) fn open(
+        &self,
+        mark: &str,
+        shutdown: &CancellationToken,
+    ) -> Result<Box<dyn Read + Send>, String> {
+        let fetching = shutdown.run_until_cancelled(fetch(&self.aws, &self.object));
+        let fetched = self.runtime.block_on(fetching).ok_or(ENDED)?;
         let fetched =
             fetched.map_err(|unread| format!("{}: {}", unread.kind.as_str(), unread.failure.detail))?;
         if fetched.mark != mark {

@@ -9,6 +9,7 @@ use std::time::UNIX_EPOCH;
 use aws_config::SdkConfig;
 use thiserror::Error;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use super::buckets::{BucketObject, Buckets};
 use crate::integrity::NO_EVENTS;
@@ -44,11 +45,11 @@ pub(super) enum InputPlace {
 }
 
 impl Input {
-    /// Opens it. It blocks, as its reads do.
+    /// Opens it. It blocks, as its reads do, but not beyond `shutdown`.
     ///
     /// # Errors
-    /// When it is not there any more, or may not be read.
-    pub fn open(&self) -> Result<Box<dyn Read + Send>, InputError> {
+    /// When it is not there any more, or may not be read, or at shutdown.
+    pub fn open(&self, shutdown: &CancellationToken) -> Result<Box<dyn Read + Send>, InputError> {
         let failed = |error: &dyn std::fmt::Display| InputError {
             input: self.name.clone(),
             problem: error.to_string(),
@@ -58,7 +59,7 @@ impl Input {
                 Ok(file) => Ok(Box::new(file)),
                 Err(error) => Err(failed(&error)),
             },
-            InputPlace::Bucket(object) => match object.open(&self.mark) {
+            InputPlace::Bucket(object) => match object.open(&self.mark, shutdown) {
                 Ok(stream) => Ok(stream),
                 Err(problem) => Err(failed(&problem)),
             },

@@ -23,6 +23,8 @@ use workers::{Read, Workers};
 /// How many records are committed together, unless a single part has more. The last commit is waited for with nothing
 /// left to read, so that many more would be dearer than what writing less often saves.
 const RECORDS_A_COMMIT: u64 = 50_000;
+/// Why an input was not read on.
+const ENDED: &str = "the replay was ended";
 /// How many parts may wait for the store. Each holds what its events are known again by, so few are enough.
 const PARTS_WAITING: usize = 4;
 

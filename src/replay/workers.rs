@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Input, InputError, Options, Watcher};
+use super::{ENDED, Input, InputError, Options, Watcher};
 use crate::harvest::Part;
 use crate::pipeline::Pipeline;
 use crate::records::{Limits, Problem};
@@ -77,8 +77,11 @@ impl Workers {
 impl Worker {
     fn run(&self) {
         while let Some(input) = self.next() {
-            if let Err(error) = self.read(&input) {
-                self.send(Read::Failed(error));
+            match self.read(&input) {
+                Ok(()) => {}
+                // Whoever ended the replay knows that not everything was read.
+                Err(_) if self.shutdown.is_cancelled() => {}
+                Err(error) => self.send(Read::Failed(error)),
             }
         }
     }
@@ -90,7 +93,7 @@ impl Worker {
     }
 
     fn read(&self, input: &Input) -> Result<(), InputError> {
-        let reader = input.open()?;
+        let reader = input.open(&self.shutdown)?;
         let counted = Counted { reader, watcher: &*self.watcher, shutdown: &self.shutdown };
         let mut is_first = true;
         let read = self.pipeline.harvest(&input.mark, counted, self.limits.clone(), |part| {
@@ -103,12 +106,7 @@ impl Worker {
                 Read::Part { input, part: Box::new(part) }
             });
         });
-        match read {
-            // Whoever ended the replay knows that not everything was read.
-            Err(_) if self.shutdown.is_cancelled() => Ok(()),
-            Err(error) => Err(InputError { input: input.name.clone(), problem: error.to_string() }),
-            Ok(()) => Ok(()),
-        }
+        read.map_err(|error| InputError { input: input.name.clone(), problem: error.to_string() })
     }
 
     /// Nobody may be listening any more.
@@ -145,7 +143,7 @@ struct Counted<'a> {
 impl io::Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.shutdown.is_cancelled() {
-            return Err(io::Error::other("the replay was ended"));
+            return Err(io::Error::other(ENDED));
         }
         let read = self.reader.read(buffer)?;
         self.watcher.went_on(0, read as u64);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, Ran};
 use crate::replay::{event, gzip, lines};
-use crate::support::{get, wait_for};
+use crate::support::{Running, get, wait_for};
 
 const BUCKET: &str = "trail-logs";
 const FOLDER: &str = "AWSLogs/111122223333/CloudTrail/eu-central-1/2026/03/01";
@@ -125,6 +125,26 @@ fn an_interrupted_replay_says_so_and_the_next_one_goes_on_from_there() {
     assert_eq!(summary["events"], u64::from(files * EVENTS) - read, "{summary:#}");
     assert_eq!((&summary["duplicates"], &summary["interrupted"]), (&json!(0), &json!(false)));
     assert_eq!(summary["files_replayed_before"], read / u64::from(EVENTS));
+}
+
+#[test]
+fn an_interruption_does_not_wait_for_a_bucket_that_does_not_answer() {
+    let lab = bucket_of(2);
+    let silence = Fault {
+        operation: Some("GetObject".to_owned()),
+        times: Some(99),
+        ..Fault::every(Effect::DelayMs(3_600_000))
+    };
+    lab.change(|world| world.faults.add(silence));
+    let mut command = lab.keyward(&["--log", "error", "replay", "--format", "json", &place()]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Running(child);
+    let asked = || lab.change(|world| world.faults.list().iter().any(|fault| fault.times < Some(99)));
+    wait_for("an object is asked for", Duration::from_mins(1), || asked().then_some(()));
+    interrupt(&child.0);
+    // An attempt alone may take 20 seconds.
+    let ended = wait_for("the end", Duration::from_secs(15), || child.0.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(3));
 }
 
 /// As Ctrl-C does.
