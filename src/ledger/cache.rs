@@ -93,12 +93,6 @@ impl SeenCache {
             self.held -= self.blocks.remove(&block).map_or(0, |known| known.len());
         }
     }
-
-    /// Forgets everything, as when the store may have been replaced.
-    pub fn clear(&mut self) {
-        self.blocks.clear();
-        self.held = 0;
-    }
 }
 
 impl Default for SeenCache {
@@ -237,8 +231,6 @@ mod tests {
         assert_eq!(cache.held(), 8);
         let kept: Vec<i64> = (0..4).filter(|hour| cache.last_run(&block(*hour)).is_some()).collect();
         assert_eq!(kept, [0, 3]);
-        cache.clear();
-        assert_eq!((cache.held(), cache.last_run(&block(0))), (0, None));
     }
 
     proptest! {

@@ -15,4 +15,4 @@ pub use cache::{DEFAULT_PRINTS, SeenCache};
 pub use classify::Uses;
 pub use fingerprint::{Block, fingerprint};
 pub use prints::{PrintsError, decode, encode};
-pub use tally::{Classified, Deltas, FoldedInBatch, LINES_A_BATCH, Tallied, Tally, requests};
+pub use tally::{Classified, Deltas, LINES_A_BATCH, Tallied, Tally, requests};

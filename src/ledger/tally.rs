@@ -32,7 +32,8 @@ pub struct Tally {
     forms: HashTable<(u64, u32)>,
     by_uses: HashTable<u32>,
     entries: Vec<Entry>,
-    folded: FoldedInBatch,
+    /// How many calls were put together because there are too many lines.
+    folded: u64,
 }
 
 /// How many classified forms are remembered; when there are more, all are forgotten.
@@ -59,13 +60,6 @@ impl Classified {
     }
 }
 
-/// What was put together because a batch had too many lines.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FoldedInBatch {
-    /// How many calls.
-    pub calls: u64,
-}
-
 /// Where a record was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tallied(u32);
@@ -88,8 +82,8 @@ pub struct Deltas {
     pub usage: Vec<(Usage, UsageCount)>,
     /// What could not be attributed to a key.
     pub unattributed: Vec<(Unattributed, UsageCount)>,
-    /// What was put together.
-    pub folded: FoldedInBatch,
+    /// How many calls were put together because a batch had too many lines.
+    pub folded: u64,
 }
 
 impl Default for Tally {
@@ -114,7 +108,7 @@ impl Tally {
             forms: HashTable::new(),
             by_uses: HashTable::new(),
             entries: Vec::new(),
-            folded: FoldedInBatch::default(),
+            folded: 0,
         }
     }
 
@@ -133,7 +127,7 @@ impl Tally {
         entry.count += 1;
         entry.first = entry.first.min(envelope.seconds());
         entry.last = entry.last.max(envelope.seconds());
-        self.folded.calls += u64::from(entry.is_folded);
+        self.folded += u64::from(entry.is_folded);
         Some(Tallied(number))
     }
 
@@ -142,7 +136,7 @@ impl Tally {
     pub fn remove(&mut self, tallied: Tallied) {
         if let Some(entry) = self.entries.get_mut(tallied.0 as usize) {
             entry.count = entry.count.saturating_sub(1);
-            self.folded.calls = self.folded.calls.saturating_sub(u64::from(entry.is_folded));
+            self.folded = self.folded.saturating_sub(u64::from(entry.is_folded));
         }
     }
 
@@ -215,7 +209,7 @@ impl Deltas {
         for batch in batches {
             merged.usage.extend(batch.usage);
             merged.unattributed.extend(batch.unattributed);
-            merged.folded.calls += batch.folded.calls;
+            merged.folded += batch.folded;
         }
         merged.usage = added_up(merged.usage);
         merged.unattributed = added_up(merged.unattributed);

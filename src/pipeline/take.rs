@@ -17,7 +17,7 @@ use crate::model::{
     Verdict,
 };
 use crate::rules::Match;
-use crate::store::{Folded, Seen, StoreError, Writing, mark_of};
+use crate::store::{Seen, StoreError, Writing, mark_of};
 
 /// What a batch asks for beyond being stored.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ struct Written {
     uses: Deltas,
     counts: Counts,
     /// What was put together in the ledger.
-    folded: Folded,
+    folded: u64,
     /// What the turn has to be told of the events that are stored now.
     seen: Option<Seen>,
 }
@@ -282,7 +282,7 @@ impl Pipeline {
         if source == SourceKind::Queue {
             self.note_heard(&written.counts.places, read_at);
         }
-        self.metrics.add(&metrics::LEDGER_FOLDED, &[], written.folded.calls + written.uses.folded.calls);
+        self.metrics.add(&metrics::LEDGER_FOLDED, &[], written.folded + written.uses.folded);
         self.count_detections(&written.changes);
         self.observe_batch(source, started.elapsed());
         let taken = self.taken(&written.events, read_at);

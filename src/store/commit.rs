@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::outbox::LastSaid;
 use super::sql::{About, ROWS, column, micros, placeholders, statement};
 use super::{
-    Folded, LINES_A_KEY, Result, Seen, Store, StoredReading, correlations, coverage, findings, outbox, seen,
+    LINES_A_KEY, Result, Seen, Store, StoredReading, correlations, coverage, findings, outbox, seen,
     snapshots, usage, verdicts,
 };
 use crate::ledger::{Block, Deltas, SeenCache};
@@ -159,11 +159,11 @@ impl Writing {
         seen::take(&mut self.transaction, cache, blocks, at).await
     }
 
-    /// Adds to the ledger what was used.
+    /// Adds to the ledger what was used; gives how many calls were put together because a key had too many lines.
     ///
     /// # Errors
     /// When the database does not take it.
-    pub async fn usage(&mut self, uses: &Deltas) -> Result<Folded> {
+    pub async fn usage(&mut self, uses: &Deltas) -> Result<u64> {
         usage::write_unattributed(&mut self.transaction, &uses.unattributed).await?;
         usage::write(&mut self.transaction, &uses.usage, LINES_A_KEY).await
     }

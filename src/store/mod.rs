@@ -31,7 +31,7 @@ pub use findings::{FindingFilter, HistoryEntry};
 pub use outbox::{Claimed, LastSaid, OutboxStats};
 pub use prune::{Pruned, Retention};
 pub use seen::Taken as Seen;
-pub use usage::{Folded, Heard, KeyUsage, LINES_A_KEY, LastUse};
+pub use usage::{Heard, KeyUsage, LINES_A_KEY, LastUse};
 pub use verdicts::{Judged, RuleOutcome, VerdictCount, VerdictFilter};
 
 /// Why the store could not do what it was asked for.

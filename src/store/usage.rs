@@ -4,7 +4,7 @@ mod read;
 mod write;
 
 pub use read::{Heard, KeyUsage, LastUse};
-pub use write::{Folded, LINES_A_KEY};
+pub use write::LINES_A_KEY;
 pub(super) use write::{write, write_unattributed};
 
 use crate::model::KeyArn;

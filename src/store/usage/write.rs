@@ -18,15 +18,6 @@ const LINES: usize = 10;
 /// The same for what has fewer parameters.
 const PLACES: usize = 40;
 
-/// What was put together because a key had too many lines in an hour.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Folded {
-    /// How many lines of the batch.
-    pub lines: u64,
-    /// How many calls they stand for. These are counted with [`OTHERS`], so that no total changes.
-    pub calls: u64,
-}
-
 /// A key in an hour, as the table has it: hour, key set, Region.
 type Place = (i64, String, String);
 
@@ -34,13 +25,13 @@ type Place = (i64, String, String);
 type Line = [String; 6];
 
 /// Adds to the ledger. `deltas` has each line once; no key gets more than `bound` lines in an hour, and what exceeds
-/// them is put together.
+/// them is put together: counted with [`OTHERS`], so that no total changes. Gives how many calls were.
 pub(in crate::store) async fn write(
     transaction: &mut Transaction<'_, Any>,
     deltas: &[(Usage, UsageCount)],
     bound: usize,
-) -> Result<Folded> {
-    let mut folded = Folded::default();
+) -> Result<u64> {
+    let mut folded = 0;
     let mut by_place: BTreeMap<Place, Vec<(&Usage, UsageCount)>> = BTreeMap::new();
     for (usage, added) in deltas {
         let (key_set, region) = set_and_region(&usage.key);
@@ -108,7 +99,7 @@ async fn keep(
     place: &Place,
     lines: &[(&Usage, UsageCount)],
     free: usize,
-    folded: &mut Folded,
+    folded: &mut u64,
 ) -> Result<BTreeMap<Line, UsageCount>> {
     let there = lines_there(transaction, place).await?;
     let mut new = Vec::new();
@@ -131,8 +122,7 @@ async fn keep(
         if number < free {
             add(own, added);
         } else {
-            folded.lines += 1;
-            folded.calls += added.count;
+            *folded += added.count;
             add(line(&usage.folded()), added);
         }
     }
