@@ -31,7 +31,7 @@ use when::When;
 
 /// How many records make a part: a larger input is taken in several, so that memory is bounded. Those that cannot be
 /// read count as well, or other rules, which look into other records, would have the same input in other parts.
-pub const PART_EVENTS: u64 = 200_000;
+const PART_RECORDS: u64 = 200_000;
 
 /// What an input is harvested with.
 #[derive(Clone)]
@@ -217,7 +217,7 @@ impl Sink for Harvest<'_> {
         if let Err(problem) = self.take(envelope) {
             self.malformed(Malformed { place, problem });
         }
-        if self.mark.is_some() && self.part.counts.records() >= PART_EVENTS {
+        if self.mark.is_some() && self.part.counts.records() >= PART_RECORDS {
             self.hand_over(false);
         }
     }

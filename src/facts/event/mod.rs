@@ -3,7 +3,7 @@
 mod caller;
 mod change;
 #[cfg(test)]
-mod documented;
+mod documented_tests;
 mod named;
 mod trail_change;
 

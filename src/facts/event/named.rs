@@ -11,7 +11,7 @@ use crate::model::{AccountId, EventRecord, KeyArn, Region};
 pub(super) struct Named {
     /// In the record's order; ReEncrypt has two.
     pub(super) keys: Vec<KeyArn>,
-    /// Why a key that is named is not among them.
+    /// Why a key that the record is about is not among them.
     pub(super) unresolved: Option<String>,
 }
 
