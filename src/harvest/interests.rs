@@ -10,23 +10,22 @@ use super::memo::ASKED_BY;
 use crate::facts;
 use crate::model::kms::{self, KMS};
 use crate::records::{Envelope, Field, Raw};
-use crate::rules::RuleSet;
+use crate::rules::{Candidates, RuleSet};
 
 /// How many pairs of source and name are remembered; more are looked up each time they come.
 const REMEMBERED: usize = 10_000;
 
 /// Who cares for events of one source and name.
-#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself, of every event")]
 #[derive(Debug)]
 pub(super) struct Interest {
     /// The events' source.
     pub(super) source: String,
     /// The events' name.
     pub(super) name: String,
-    /// The rules that could hold.
-    pub(super) rules: Vec<usize>,
-    /// Whether what a look tells of these rules hangs on nothing but what a [`super::memo`] asks by.
-    pub(super) is_screened_once: bool,
+    /// The rules of which a look tells the same of all events that differ in nothing that a [`super::memo`] asks by.
+    pub(super) screened_once: Candidates,
+    /// The other rules that could hold.
+    pub(super) screened_each: Candidates,
     /// Whether it is an event of AWS KMS.
     pub(super) is_kms: bool,
     /// Whether it is a use of a key, and so for the ledger.
@@ -78,12 +77,16 @@ impl<'a> Interests<'a> {
 
     fn find(&self, source: &str, name: &str) -> Interest {
         let is_kms = source == KMS;
-        let rules = self.rules.candidates(source, name);
+        let rules = self.rules;
+        let (once, each): (Vec<usize>, Vec<usize>) = rules
+            .candidates(source, name)
+            .into_iter()
+            .partition(|place| rules.looks_only_at(*place, &ASKED_BY));
         Interest {
-            is_screened_once: self.rules.look_only_at(&rules, &ASKED_BY),
+            screened_once: rules.grouped(&once),
+            screened_each: rules.grouped(&each),
             source: source.to_owned(),
             name: name.to_owned(),
-            rules,
             is_kms,
             is_usage: kms::is_use(source, name),
             is_change: facts::may_change_a_key(source, name) || facts::may_change_a_trail(source, name),

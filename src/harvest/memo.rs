@@ -58,12 +58,12 @@ pub type Look<'a> = &'a dyn Fn(&EventRecord) -> Looked;
 /// What is known of an event without looking at it further; the rest says [`NOT_LOOKED_AT`].
 #[derive(Debug)]
 pub(super) struct Insight {
-    /// The facts beyond the record's own fields, unless there is a `screened` that says what they tell.
+    /// The facts beyond the record's own fields, as far as there are rules that are yet to be asked.
     pub facts: Fact,
     /// Whether what is not known of the key may yet be read before the event is judged.
     pub may_become_known: bool,
-    /// What a look tells of the rules, where it hangs on nothing else.
-    pub screened: Option<Screened>,
+    /// What a look tells of the rules of which it tells the same each time.
+    pub screened: Screened,
 }
 
 /// Remembered answers; to be kept from one input to the next.
@@ -114,8 +114,8 @@ impl Memo {
             return Arc::clone(&entry.insight);
         }
         let mut insight = ask(envelope, tools.look);
-        if interest.is_screened_once {
-            insight.screened = Some(tools.rules.screen(&interest.rules, envelope, &insight.facts));
+        insight.screened = tools.rules.screen(&interest.screened_once, envelope, &insight.facts);
+        if interest.screened_each.is_empty() {
             // They were asked for the last time.
             insight.facts = not_looked_at();
         }
@@ -166,7 +166,7 @@ impl<'r> Question<'r> {
 fn ask(envelope: &Envelope<'_>, look: Look<'_>) -> Insight {
     let record = records::parse(envelope.json()).ok().and_then(|record| EventRecord::new(record).ok());
     let Some(record) = record else {
-        return Insight { facts: not_looked_at(), may_become_known: false, screened: None };
+        return Insight { facts: not_looked_at(), may_become_known: false, screened: Screened::default() };
     };
     let looked = look(&record);
     let by_resources = facts::names_keys_in_resources(&record);
@@ -180,7 +180,11 @@ fn ask(envelope: &Envelope<'_>, look: Look<'_>) -> Insight {
             map.insert(leaf.to_owned(), fact);
         }
     }
-    Insight { facts: Fact::Map(kept), may_become_known: looked.may_become_known, screened: None }
+    Insight {
+        facts: Fact::Map(kept),
+        may_become_known: looked.may_become_known,
+        screened: Screened::default(),
+    }
 }
 
 fn not_looked_at() -> Fact {

@@ -160,21 +160,19 @@ impl<'a> Harvest<'a> {
         if interest.is_change {
             return true;
         }
-        if interest.rules.is_empty() {
+        if interest.screened_once.is_empty() && interest.screened_each.is_empty() {
             return false;
         }
         let insight = self.memo.insight(envelope, interest, &self.tools);
-        let seen_now;
-        let screened = if let Some(screened) = &insight.screened {
-            screened
-        } else {
-            seen_now = self.tools.rules.screen(&interest.rules, envelope, &insight.facts);
-            &seen_now
-        };
-        if screened.may_hold || (insight.may_become_known && !screened.undecided.is_empty()) {
+        if insight.screened.may_hold {
             return true;
         }
-        for rule in &screened.undecided {
+        let seen_now = self.tools.rules.screen(&interest.screened_each, envelope, &insight.facts);
+        let mut undecided = insight.screened.undecided.iter().chain(&seen_now.undecided).peekable();
+        if seen_now.may_hold || (insight.may_become_known && undecided.peek().is_some()) {
+            return true;
+        }
+        for rule in undecided {
             *self.undecided.entry(*rule).or_default() += 1;
         }
         false

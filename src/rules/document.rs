@@ -268,6 +268,11 @@ impl Path {
         &self.name
     }
 
+    /// Whether it leads to one of Keyward's own facts about an event, and to no field of the record.
+    pub(super) fn is_enrichment(&self) -> bool {
+        self.enrichment
+    }
+
     /// Hands every value at the path to `visit`, until it says to stop: several where the way leads through
     /// lists, none where there is nothing, the unknown itself where the way ends in one.
     pub(super) fn visit<'d, D: Document + ?Sized>(

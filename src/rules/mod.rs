@@ -16,6 +16,7 @@ mod error;
 mod eval;
 mod exemplar;
 mod filter;
+mod guard;
 mod index;
 mod keyward;
 mod load;
@@ -38,5 +39,5 @@ pub use document::{Document, EventDocument, Items, Members, Node, Scalar, is_enr
 pub use error::{RuleError, RuleErrors};
 pub use exemplar::ExemplarResult;
 pub use rule::{Exemplar, Rule};
-pub use screen::{NOT_LOOKED_AT, Screened};
+pub use screen::{Candidates, NOT_LOOKED_AT, Screened};
 pub use set::{ForeignRule, Found, RuleFile, RuleSet};

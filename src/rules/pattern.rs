@@ -97,6 +97,15 @@ impl Pattern {
         Some(Simple { shape, text: text.as_bytes().into(), cased: self.cased })
     }
 
+    /// The longest text in ASCII that a text has to hold to match.
+    fn needed(&self) -> Option<&str> {
+        let texts = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(text) if text.is_ascii() && !text.is_empty() => Some(text.as_str()),
+            _ => None,
+        });
+        texts.max_by_key(|text| text.len())
+    }
+
     fn regex_source(&self) -> String {
         let mut source = String::from(if self.cased { "(?s:" } else { "(?si:" });
         let opens = self.pieces.first() == Some(&Piece::Many);
@@ -179,6 +188,7 @@ pub(super) struct TextTest {
     exact: Exact,
     simple: Box<[Simple]>,
     regex: Option<Regex>,
+    needed: Option<Box<[Box<str>]>>,
 }
 
 #[derive(Debug, Clone)]
@@ -221,7 +231,9 @@ impl TextTest {
         }
         let regex = if sources.is_empty() { None } else { Some(compile(&sources.join("|"))?) };
         let simple = simple.into_iter().map(|(one, _)| one).collect();
-        Ok(Self { exact: Exact::new(exact), simple, regex })
+        let texts = || patterns.iter().map(|pattern| Some(pattern.needed()?.into())).collect();
+        let needed = if regexes.is_empty() { texts() } else { None };
+        Ok(Self { exact: Exact::new(exact), simple, regex, needed })
     }
 
     /// Whether any of the patterns matches.
@@ -229,6 +241,12 @@ impl TextTest {
         self.exact.matches(text.as_bytes())
             || self.simple.iter().any(|simple| simple.matches(text.as_bytes()))
             || self.regex.as_ref().is_some_and(|regex| regex.is_match(text))
+    }
+
+    /// ASCII texts of which any text that passes holds one, whatever the case of its letters; none if that cannot
+    /// be told.
+    pub(super) fn needed(&self) -> Option<&[Box<str>]> {
+        self.needed.as_deref()
     }
 
     /// The values in lower case, where the test is for equality with ASCII values and nothing else.

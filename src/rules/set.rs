@@ -11,6 +11,7 @@ use super::document::EventDocument;
 use super::error::{RuleError, RuleErrors, nearest};
 use super::eval::Kleene;
 use super::exemplar::{self, ExemplarResult};
+use super::guard::Guards;
 use super::index::EventIndex;
 use super::load::warnings;
 use super::rule::Rule;
@@ -70,6 +71,8 @@ pub struct RuleSet {
     silent: Vec<Rule>,
     posture: BTreeMap<SubjectKind, Vec<usize>>,
     events: EventIndex,
+    /// What rules out event rules beyond their source and name.
+    pub(super) guards: Guards,
     feeds: BTreeMap<usize, Vec<Feed>>,
     correlations: BTreeMap<String, Linked>,
     left_out: BTreeSet<String>,
@@ -126,14 +129,15 @@ impl RuleSet {
         }
         let numbered = || rules.iter().chain(&silent).enumerate();
         let is_matched = |rule: &Rule| rule.kind == SubjectKind::Event && !rule.is_correlation();
-        let events = EventIndex::new(
-            numbered().filter(|(_, rule)| is_matched(rule)).map(|(at, rule)| (at, &rule.program.detection)),
-        );
+        let conditions = || {
+            numbered().filter(|(_, rule)| is_matched(rule)).map(|(at, rule)| (at, &rule.program.detection))
+        };
+        let (events, guards) = (EventIndex::new(conditions()), Guards::new(conditions()));
         let feeds = numbered()
             .filter(|(_, rule)| is_matched(rule))
             .filter_map(|(at, rule)| Some((at, feeds.remove(&rule.name)?)))
             .collect();
-        Self { rules, silent, posture, events, feeds, correlations, left_out, foreign }
+        Self { rules, silent, posture, events, guards, feeds, correlations, left_out, foreign }
     }
 
     /// The rules by name.

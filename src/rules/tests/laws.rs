@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::records::{self, Envelope, Field, Limits, Malformed, Place, Sink};
+use crate::rules::{NOT_LOOKED_AT, Screened};
 
 const SELECTIONS: &str = "    a: { tags.a: x }\n    b: { tags.b|exists: true }\n    c: { tags.c|neq: y }\n    d: { tags.d|startswith: [x, y] }\n    e: { tags.a|fieldref: tags.e }\n    f: { tags.e: [null, x] }\n";
 
@@ -70,6 +72,87 @@ fn any_json() -> impl Strategy<Value = Json> {
                 .prop_map(|map| map.into_iter().collect()),
         ]
     })
+}
+
+/// What a look at a record tells of rules.
+fn screened(rules: &RuleSet, event: &Json) -> Screened {
+    struct Screening<'a>(&'a RuleSet, Option<Screened>);
+
+    impl Sink for Screening<'_> {
+        fn record(&mut self, envelope: &Envelope<'_>, _: Place) {
+            let text = |field| envelope.text(field).unwrap();
+            let rules = self.0.candidates(&text(Field::EventSource), &text(Field::EventName));
+            self.1 = Some(self.0.screen(
+                &self.0.grouped(&rules),
+                envelope,
+                &Fact::Unknown(NOT_LOOKED_AT.to_owned()),
+            ));
+        }
+
+        fn malformed(&mut self, malformed: Malformed) {
+            panic!("{malformed:?}");
+        }
+    }
+
+    let mut screening = Screening(rules, None);
+    records::read(event.to_string().as_bytes(), &Limits::default(), &mut screening);
+    screening.1.unwrap()
+}
+
+/// The fields that are asked for texts.
+const ASKED: [&str; 4] = ["userIdentity.arn", "userAgent", "requestParameters.names", "eventName"];
+
+/// Detections that ask for texts, in all the ways that there are to ask.
+fn asking() -> impl Strategy<Value = String> {
+    let way = prop::sample::select(vec![
+        "",
+        "|contains",
+        "|startswith",
+        "|endswith",
+        "|cased",
+        "|contains|all",
+        "|re",
+        "|neq",
+    ]);
+    let text = prop::sample::select(vec!["ab", "b", "Kb", "a*b", "*", "?", "7", "\u{212a}"]);
+    let texts = prop::collection::vec(text, 1..4);
+    let selection = (prop::sample::select(ASKED.to_vec()), way, texts).prop_map(|(field, way, texts)| {
+        let texts: Vec<&str> = if way == "|re" { vec!["a.?b"] } else { texts };
+        format!("{{ {field}{way}: ['{}'] }}", texts.join("', '"))
+    });
+    let condition = prop::sample::select(vec!["a and b", "a or b", "a", "a and not b", "2 of them"]);
+    (selection.clone(), selection, condition).prop_map(|(one, other, condition)| {
+        format!("    a: {one}\n    b: {other}\n    condition: {condition}")
+    })
+}
+
+/// So many rules for each field that it is looked at for all of them at once, and none that holds.
+fn beside() -> Vec<RuleFile> {
+    let rule = |field: &str, at| {
+        event_rule(
+            &format!("{}-{at}", field.replace('.', "-").to_lowercase()),
+            &format!("    s: {{ {field}|contains: zzzz-{at} }}\n    condition: s"),
+        )
+    };
+    ASKED.iter().flat_map(|field| (0..8).map(move |at| rule(field, at))).collect()
+}
+
+/// What may be in a field that is asked for texts.
+fn answering() -> impl Strategy<Value = Json> {
+    let plain = || "[abkB7]{0,5}".prop_map(Json::from);
+    prop_oneof![
+        plain(),
+        plain(),
+        prop::collection::vec(plain(), 0..3).prop_map(Json::from),
+        "[ab\u{212a}\"\\\\]{0,4}".prop_map(Json::from),
+        prop::sample::select(vec![
+            json!(null),
+            json!(7),
+            json!({ "ab": "Kb" }),
+            json!([7, null, ["ab"]]),
+            json!("\u{212a}b")
+        ]),
+    ]
 }
 
 proptest! {
@@ -187,5 +270,34 @@ proptest! {
         let turned = RuleSet::compile(&files, &[]).unwrap();
         let (event, nothing) = (record("Y", &json!({})), facts(SubjectKind::Event, Fact::map::<String>([])));
         prop_assert_eq!(in_order.detect(&nothing, &event), turned.detect(&nothing, &event));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Rules that are ruled out together are those that would be ruled out one by one.
+    #[test]
+    fn guards_rule_out_what_does_not_hold(
+        asking in prop::collection::vec(asking(), 4),
+        fields in prop::array::uniform3(answering()),
+    ) {
+        let [arn, agent, names] = fields;
+        let event = record("ab", &json!({
+            "userIdentity": { "arn": arn }, "userAgent": agent, "requestParameters": { "names": names },
+        }));
+        let may_hold = |files: &[RuleFile]| {
+            let (rules, _) = RuleSet::load(files, &[]);
+            screened(&rules, event.record()).may_hold
+        };
+        let mut all = beside();
+        let others_may_hold = all.iter().any(|file| may_hold(std::slice::from_ref(file)));
+        for detection in asking {
+            let rule = event_rule("the-rule", &detection);
+            let by_itself = may_hold(std::slice::from_ref(&rule));
+            all.push(rule);
+            prop_assert_eq!(may_hold(&all), by_itself || others_may_hold, "{}", detection);
+            all.pop();
+        }
     }
 }
