@@ -19,6 +19,9 @@ use crate::integrity::{PublicKeys, TrailState, Window};
 use crate::model::{AccountId, Region, TrailSnapshot};
 use crate::report::logs::{LogResult, LogScope, LogVerification};
 
+/// How a place begins that is a bucket's.
+const S3: &str = "s3://";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Verify that CloudTrail's log files are all there and unchanged, by its digest files
@@ -69,8 +72,13 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
     let now = clock::now();
     let to = args.end_time.unwrap_or(now);
     let config = args.config.read()?;
-    let collector =
-        Collector::new(&config, collect::sdk_config().await, BTreeMap::new(), Arc::new(Unwatched));
+    let is_copy = args.place.as_ref().is_some_and(|place| !place.starts_with(S3));
+    let sdk = if is_copy && keys.is_some() {
+        collect::sdk_config_for_no_calls().await
+    } else {
+        collect::sdk_config().await
+    };
+    let collector = Collector::new(&config, sdk, BTreeMap::new(), Arc::new(Unwatched));
     let place = find(&args, &collector, keys.is_some()).await?;
     let first = if place.is_copy() { DateTime::UNIX_EPOCH } else { to - TimeDelta::days(1) };
     let from = args.start_time.unwrap_or(first);
@@ -142,7 +150,7 @@ async fn find(args: &Args, collector: &Collector, has_keys: bool) -> anyhow::Res
         return find_trail(arn, collector).await;
     }
     let place = args.place.as_deref().unwrap_or_default();
-    let Some(bucket) = place.strip_prefix("s3://") else {
+    let Some(bucket) = place.strip_prefix(S3) else {
         let path = PathBuf::from(place);
         if !path.is_dir() {
             return Err(UsageError(format!("{place} is no folder; give one, or s3://BUCKET/PREFIX")).into());

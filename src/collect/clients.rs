@@ -52,6 +52,11 @@ pub async fn sdk_config() -> SdkConfig {
     config.into_builder().region(aws_config::Region::from_static(FALLBACK_REGION)).build()
 }
 
+/// The same for what calls nothing: no Region is looked for, which may ask the network.
+pub async fn sdk_config_for_no_calls() -> SdkConfig {
+    loader().region(aws_config::Region::from_static(FALLBACK_REGION)).load().await
+}
+
 /// The same for an AWS at an endpoint of its own, with fixed credentials: the sandbox.
 pub async fn sdk_config_for(
     endpoint: &str,

@@ -41,7 +41,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use self::accounts::{AuditedAccount, Caller};
 use self::clients::Clients;
-pub use self::clients::{SESSION_NAME, USER_AGENT_MARK, sdk_config, sdk_config_for};
+pub use self::clients::{SESSION_NAME, USER_AGENT_MARK, sdk_config, sdk_config_for, sdk_config_for_no_calls};
 pub use self::digests::{Chain, LogReader, LogSource, Watch, due, public_keys_in};
 use self::inventory::Inventory;
 pub use self::lookup::{LookupReport, LookupRequest, MUTATIONS};

@@ -102,7 +102,7 @@ specs! {
     QUEUE_MESSAGES: Counter "keyward_queue_messages_total" ["queue", "result"]
         "Messages received: deleted (after the commit), ignored (deleted, held no events), retried (given back), poison (left to the redrive policy)."; "queues × 4"
     QUEUE_PROBLEMS: Counter "keyward_queue_problems_total" ["queue", "reason"]
-        "Messages that were given back or left, by reason; not_json, unknown_shape, incomplete, nested and unconfirmed are poison."; "queues × 10"
+        "Messages that were given back or left, by reason; not_json, unknown_shape, incomplete, nested and unconfirmed are poison."; "queues × 11"
     RULES_LOADED: Gauge "keyward_rules_loaded" []
         "Rules in force."; "1"
     RULES_LEFT_OUT: Gauge "keyward_rules_left_out" []

@@ -72,7 +72,7 @@ impl BucketObject {
         mark: &str,
         shutdown: &CancellationToken,
     ) -> Result<Box<dyn Read + Send>, String> {
-        let fetching = shutdown.run_until_cancelled(fetch(&self.aws, &self.object));
+        let fetching = shutdown.run_until_cancelled(fetch(&self.aws, &self.object, shutdown));
         let fetched = self.runtime.block_on(fetching).ok_or(ENDED)?;
         let fetched =
             fetched.map_err(|unread| format!("{}: {}", unread.kind.as_str(), unread.failure.detail))?;

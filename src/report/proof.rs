@@ -144,7 +144,7 @@ impl Ledger {
         let heard = store.heard_until(hour).await?;
         Ok(Self {
             heard,
-            unattributed: store.unattributed(i64::MIN, hour).await?,
+            unattributed: store.unattributed(hour).await?,
             outside: store.usage_in_regions(places, hour).await?,
         })
     }

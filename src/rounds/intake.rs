@@ -72,18 +72,12 @@ impl QueueIntake {
     }
 }
 
-/// What was read of an input. If reading it panicked, that is told and counted as a file that cannot be read: it is
-/// not marked as taken in, so that a replay can bring it once the mistake is mended.
-async fn read_of(input: &str, reading: JoinHandle<Vec<Part>>) -> Vec<Part> {
-    match reading.await {
-        Ok(parts) => parts,
-        Err(error) => {
-            tracing::error!(input, %error, "a log file cannot be read because of a mistake in Keyward; report it");
-            let mut part = Part::default();
-            part.counts.malformed = 1;
-            vec![part]
-        }
-    }
+/// What was read of an input. If reading it panicked, its message is left to the queue's redrive policy, from where it
+/// comes back once the mistake is mended.
+async fn read_of(reading: JoinHandle<Vec<Part>>) -> Result<Vec<Part>, String> {
+    reading.await.map_err(|error| {
+        format!("the log file cannot be read because of a mistake in Keyward, please report it: {error}")
+    })
 }
 
 /// How often a key is read again that is on its way from one state to another; the next sweep reads it anyway.
@@ -94,10 +88,9 @@ const SETTLING_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 impl Intake for QueueIntake {
     type Part = Vec<Part>;
 
-    async fn harvest(&self, mark: String, object: Box<dyn Read + Send>) -> Vec<Part> {
+    async fn harvest(&self, mark: String, object: Box<dyn Read + Send>) -> Result<Vec<Part>, String> {
         let pipeline = Arc::clone(&self.rounds.pipeline);
         let limits = Limits { max_inflated: MAX_INFLATED, ..Limits::default() };
-        let input = mark.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let mut parts = Vec::new();
             // An object that breaks off is fetched again; whoever fetched it knows.
@@ -114,7 +107,7 @@ impl Intake for QueueIntake {
             }
             parts
         });
-        read_of(&input, reading).await
+        read_of(reading).await
     }
 
     fn harvest_records(&self, mark: String, records: Vec<serde_json::Value>) -> Vec<Part> {
@@ -144,10 +137,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_input_whose_reading_panics_is_counted_and_not_marked() {
+    async fn an_input_whose_reading_panics_is_not_taken_in() {
         let reading = tokio::task::spawn_blocking(|| panic!("a mistake"));
-        let parts = read_of("s3/b/k@e", reading).await;
-        assert_eq!((parts.len(), parts[0].counts.malformed), (1, 1));
-        assert!(parts[0].marks.is_empty() && parts[0].events.is_empty());
+        let reason = read_of(reading).await.unwrap_err();
+        assert!(reason.contains("please report it") && reason.contains("a mistake"), "{reason}");
     }
 }

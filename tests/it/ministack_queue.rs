@@ -31,12 +31,12 @@ fn ids(mark: &str, records: &Value) -> Vec<(String, String)> {
 impl Intake for Remembering {
     type Part = Vec<(String, String)>;
 
-    async fn harvest(&self, mark: String, object: Box<dyn Read + Send>) -> Self::Part {
+    async fn harvest(&self, mark: String, object: Box<dyn Read + Send>) -> Result<Self::Part, String> {
         let read = move || {
             let file: Value = serde_json::from_reader(MultiGzDecoder::new(object)).unwrap();
             ids(&mark, &file["Records"])
         };
-        tokio::task::spawn_blocking(read).await.unwrap()
+        tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())
     }
 
     fn harvest_records(&self, _mark: String, records: Vec<Value>) -> Self::Part {

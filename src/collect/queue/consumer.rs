@@ -33,8 +33,13 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 const SHORTEST_POLL: Duration = Duration::from_secs(1);
 
 /// Why what a message announces was not read.
-const UNREAD: [UnreadKind; 4] =
-    [UnreadKind::Missing, UnreadKind::Denied, UnreadKind::Throttled, UnreadKind::Unreachable];
+const UNREAD: [UnreadKind; 5] = [
+    UnreadKind::Missing,
+    UnreadKind::Denied,
+    UnreadKind::Throttled,
+    UnreadKind::Unreachable,
+    UnreadKind::Unreadable,
+];
 /// The kind of problem of a message whose events could not be committed.
 const NOT_COMMITTED: &str = "commit";
 
@@ -214,7 +219,7 @@ impl<I: Intake> Consumer<I> {
     async fn read(&self, object: &ObjectRef, count: u32) -> Result<I::Part, Unread> {
         // The semaphore is never closed.
         let _turn = self.reads.acquire().await.ok();
-        let outcome = match fetch(&self.aws.s3, object).await {
+        let outcome = match fetch(&self.aws.s3, object, &self.shutdown).await {
             Ok(fetched) => fetched.read_with(|mark, stream| self.intake.harvest(mark, stream)).await,
             Err(unread) => Err(unread),
         };

@@ -13,7 +13,14 @@ pub trait Intake: Send + Sync + 'static {
     ///
     /// A read that fails means that the object could not be had, and the part is then thrown away: what is wrong with
     /// the content shows in the part only. The reads block, so they panic on a thread that runs async tasks.
-    fn harvest(&self, mark: String, object: Box<dyn Read + Send>) -> impl Future<Output = Self::Part> + Send;
+    ///
+    /// # Errors
+    /// When reading fails for a reason that is not the content's; the message comes again.
+    fn harvest(
+        &self,
+        mark: String,
+        object: Box<dyn Read + Send>,
+    ) -> impl Future<Output = Result<Self::Part, String>> + Send;
 
     /// Takes records that came in a message.
     fn harvest_records(&self, mark: String, records: Vec<serde_json::Value>) -> Self::Part;

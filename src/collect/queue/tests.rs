@@ -25,6 +25,9 @@ const LOG: &[u8] = b"{\"Records\":[]}";
 /// What was harvested: the input's name, its text, and whether it is broken.
 type Part = (String, String, bool);
 
+/// What is not to be read, or there is a panic.
+const PANICS: &str = "a mistake";
+
 /// Takes parts, as slowly and as badly as a test wants.
 struct Fake {
     /// Harvests and commits wait for permits.
@@ -39,15 +42,16 @@ struct Fake {
 impl Intake for Fake {
     type Part = Part;
 
-    async fn harvest(&self, mark: String, object: Box<dyn Read + Send>) -> Part {
+    async fn harvest(&self, mark: String, object: Box<dyn Read + Send>) -> Result<Part, String> {
         self.harvests.acquire().await.unwrap().forget();
         tokio::task::spawn_blocking(move || {
             let mut text = String::new();
             let broken = MultiGzDecoder::new(object).read_to_string(&mut text).is_err();
+            assert_ne!(text, PANICS);
             (mark, text, broken)
         })
         .await
-        .unwrap()
+        .map_err(|error| error.to_string())
     }
 
     fn harvest_records(&self, mark: String, records: Vec<Value>) -> Part {
@@ -273,6 +277,19 @@ async fn missing_denied_and_broken_objects_are_told_apart() {
         })
     };
     stage.until("what is denied is told", || told(ReadingResult::Denied, "s3://theirs/a.json.gz")).await;
+}
+
+#[tokio::test]
+async fn a_log_file_that_a_mistake_of_ours_keeps_from_being_read_goes_the_way_of_the_redrive_policy() {
+    let stage = stage().await;
+    stage.put("logs", "a.json.gz", gzip(LOG));
+    stage.put("logs", "b.json.gz", gzip(PANICS.as_bytes()));
+    stage.announce("logs", "a.json.gz").await;
+    stage.announce("logs", "b.json.gz").await;
+    let _running = stage.start().await;
+    stage.until("it is given up", || stage.depth(DEAD) == 1 && stage.depth(QUEUE) == 0).await;
+    assert_eq!(stage.committed().len(), 1, "the other one is taken in");
+    assert!(stage.shows("keyward_queue_problems_total{queue=\"events\",reason=\"unreadable\"} 3"));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::sync::mpsc;
 use tokio_util::bytes::{Buf, Bytes};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::api::GET_ANNOUNCED_OBJECT;
@@ -41,6 +42,8 @@ pub(crate) enum UnreadKind {
     Throttled,
     /// No answer, or one that broke off.
     Unreachable,
+    /// It is there, and a mistake in Keyward keeps it from being read.
+    Unreadable,
 }
 
 impl UnreadKind {
@@ -50,6 +53,7 @@ impl UnreadKind {
             Self::Denied => "denied",
             Self::Throttled => "throttled",
             Self::Unreachable => "unreachable",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -64,18 +68,20 @@ pub(crate) struct Fetched {
 }
 
 impl Fetched {
-    /// Lets the stream be read, and says afterwards whether it was all there.
-    pub(crate) async fn read_with<T, F: Future<Output = T>>(
+    /// Lets the stream be read, and says afterwards whether it was all there and could be read.
+    pub(crate) async fn read_with<T, F: Future<Output = Result<T, String>>>(
         self,
         read: impl FnOnce(String, Box<dyn Read + Send>) -> F,
     ) -> Result<T, Unread> {
-        let value = read(self.mark, Box::new(self.stream)).await;
-        match self.broken.get() {
-            None => Ok(value),
-            Some(detail) => Err(Unread {
-                kind: UnreadKind::Unreachable,
-                failure: Failure::unusable(GET_ANNOUNCED_OBJECT, detail, None),
-            }),
+        let read = read(self.mark, Box::new(self.stream)).await;
+        let unread = |kind, detail: &str| Unread {
+            kind,
+            failure: Failure::unusable(GET_ANNOUNCED_OBJECT, detail, None),
+        };
+        match (self.broken.get(), read) {
+            (Some(detail), _) => Err(unread(UnreadKind::Unreachable, detail)),
+            (None, Err(detail)) => Err(unread(UnreadKind::Unreadable, &detail)),
+            (None, Ok(value)) => Ok(value),
         }
     }
 }
@@ -92,15 +98,19 @@ pub fn mark_of(bucket: &str, key: &str, etag: &str) -> String {
     format!("s3/{bucket}/{key}@{}", bare(etag))
 }
 
-/// Begins to fetch an object.
-pub(crate) async fn fetch(aws: &BucketClients, object: &ObjectRef) -> Result<Fetched, Unread> {
+/// Begins to fetch an object; at `shutdown` it breaks off.
+pub(crate) async fn fetch(
+    aws: &BucketClients,
+    object: &ObjectRef,
+    shutdown: &CancellationToken,
+) -> Result<Fetched, Unread> {
     let answer = where_it_is(aws, &object.bucket, || get(aws, object)).await;
     let answer = answer.map_err(|error| explain(object, &error))?;
     let etag = answer.e_tag.as_deref().or(object.etag.as_deref()).unwrap_or_default();
     let mark = mark_of(&object.bucket, &object.key, etag);
     let (sender, pieces) = mpsc::channel(PIECES);
     let broken = Arc::new(OnceLock::new());
-    let pump = tokio::spawn(pump(answer.body, sender, Arc::clone(&broken)));
+    let pump = tokio::spawn(pump(answer.body, sender, Arc::clone(&broken), shutdown.clone()));
     let stream = Pieces { source: pieces, piece: Bytes::new(), ended: false };
     Ok(Fetched { mark, stream, broken, _pump: AbortOnDropHandle::new(pump) })
 }
@@ -142,15 +152,22 @@ enum Piece {
 }
 
 /// Moves an object from the network to the reader, at the reader's pace.
-async fn pump(mut body: ByteStream, sender: mpsc::Sender<Piece>, broken: Arc<OnceLock<String>>) {
+async fn pump(
+    mut body: ByteStream,
+    sender: mpsc::Sender<Piece>,
+    broken: Arc<OnceLock<String>>,
+    shutdown: CancellationToken,
+) {
     loop {
-        let piece = match tokio::time::timeout(PATIENCE, body.next()).await {
-            Ok(Some(Ok(bytes))) => Piece::Bytes(bytes),
-            Ok(Some(Err(error))) => Piece::Broken(super::super::outcome::chain_text(&error)),
-            Ok(None) => Piece::End,
-            Err(_) => {
+        let next = tokio::time::timeout(PATIENCE, body.next());
+        let piece = match shutdown.run_until_cancelled(next).await {
+            Some(Ok(Some(Ok(bytes)))) => Piece::Bytes(bytes),
+            Some(Ok(Some(Err(error)))) => Piece::Broken(super::super::outcome::chain_text(&error)),
+            Some(Ok(None)) => Piece::End,
+            Some(Err(_)) => {
                 Piece::Broken(format!("the object stopped arriving for {} seconds", PATIENCE.as_secs()))
             }
+            None => Piece::Broken("the transfer was ended".to_owned()),
         };
         let is_last = !matches!(piece, Piece::Bytes(_));
         if let Piece::Broken(detail) = &piece {
@@ -185,5 +202,64 @@ impl Read for Pieces {
             self.piece.copy_to_slice(target);
         }
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::collect::sdk_config_for;
+
+    /// A bucket that sends the beginning of an object, and then nothing.
+    async fn stalling_bucket() -> BucketClients {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            _ = connection.read(&mut request).await.unwrap();
+            let answer = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 1000\r\n\r\nthe beginning";
+            connection.write_all(answer.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let region = "eu-central-1".parse().unwrap();
+        let sdk = sdk_config_for(&endpoint, "key", "secret", &region).await;
+        BucketClients::new(sdk, Arc::default())
+    }
+
+    #[tokio::test]
+    async fn an_object_that_stops_arriving_is_not_waited_for_at_shutdown() {
+        let shutdown = CancellationToken::new();
+        let object = ObjectRef {
+            bucket: "logs".to_owned(),
+            key: "a.json.gz".to_owned(),
+            region: None,
+            version: None,
+            etag: None,
+            size: None,
+        };
+        let fetched = fetch(&stalling_bucket().await, &object, &shutdown).await.unwrap();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let reading = fetched.read_with(|mark, mut stream| async move {
+            let reading = tokio::task::spawn_blocking(move || {
+                let mut text = [0; 13];
+                stream.read_exact(&mut text).unwrap();
+                begun.send(()).unwrap();
+                (text, stream.read(&mut [0; 1]).unwrap_err().to_string())
+            });
+            assert_eq!(mark, "s3/logs/a.json.gz@e");
+            let (text, error) = reading.await.unwrap();
+            assert_eq!((&text, error.as_str()), (b"the beginning", "the transfer was ended"));
+            Ok(())
+        });
+        let ending = async {
+            has_begun.await.unwrap();
+            shutdown.cancel();
+        };
+        let unread = tokio::time::timeout(PATIENCE / 2, async { tokio::join!(reading, ending).0 }).await;
+        assert_eq!(unread.unwrap().unwrap_err().kind, UnreadKind::Unreachable);
     }
 }

@@ -6,11 +6,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::any::AnyRow;
 
-use super::{WHAT, member, set_and_region};
-use crate::model::{KeyArn, KeySetId, Network, Region, Usage, UsageCount, UsageOutcome};
-use crate::store::sql::{
-    About, column, from_name, placeholders, rows_of_placeholders, statement, time, uncount,
-};
+use super::{WHAT, member};
+use crate::model::{KeySetId, Network, Region, Usage, UsageCount, UsageOutcome};
+use crate::store::sql::{About, column, from_name, rows_of_placeholders, statement, time, uncount};
 use crate::store::{Result, Store};
 
 /// The newest use of a key with one outcome.
@@ -64,69 +62,6 @@ const LAST_USE: &str =
     "last_use.key_set, last_use.region, outcome, at, principal, operation, account, network, context";
 
 impl Store {
-    /// The lines of a key set in all Regions, from one hour to another (both in hours since 1970, and in it), in
-    /// order.
-    pub async fn usage_of_key_set(&self, set: &KeySetId, from: i64, to: i64) -> Result<Vec<KeyUsage>> {
-        let mut of_sets = self.usage_of_key_sets(std::slice::from_ref(set), from, to).await?;
-        Ok(of_sets.remove(set.as_str()).unwrap_or_default())
-    }
-
-    /// The same of several key sets, by their ids.
-    pub async fn usage_of_key_sets(
-        &self,
-        sets: &[KeySetId],
-        from: i64,
-        to: i64,
-    ) -> Result<BTreeMap<String, Vec<KeyUsage>>> {
-        let mut found: BTreeMap<String, Vec<KeyUsage>> = BTreeMap::new();
-        for chunk in sets.chunks(IDS) {
-            let list = placeholders(3, chunk.len());
-            let mut query = statement(format!(
-                "SELECT {LINE} FROM usage WHERE hour >= $1 AND hour <= $2 AND key_set IN ({list})"
-            ))
-            .bind(from)
-            .bind(to);
-            for set in chunk {
-                query = query.bind(set.as_str().to_owned());
-            }
-            for row in &query.fetch_all(&self.pool).await.about(WHAT)? {
-                found.entry(column(row, 1, WHAT)?).or_default().push(usage(row)?);
-            }
-        }
-        for lines in found.values_mut() {
-            lines.sort_by(|(one, _), (other, _)| one.cmp(other));
-        }
-        Ok(found)
-    }
-
-    /// The newest successful use of a key.
-    pub async fn last_used(&self, key: &KeyArn) -> Result<Option<LastUse>> {
-        Ok(self.last_uses(std::slice::from_ref(key)).await?.remove(&key.to_string()))
-    }
-
-    /// The newest successful use of each of the keys that was used, by its ARN.
-    pub async fn last_uses(&self, keys: &[KeyArn]) -> Result<BTreeMap<String, LastUse>> {
-        let mut found = BTreeMap::new();
-        for chunk in keys.chunks(IDS) {
-            let mut query = statement(format!(
-                "WITH wanted (key_set, region) AS (VALUES {})
-                 SELECT {LAST_USE} FROM wanted JOIN last_use
-                 ON last_use.key_set = wanted.key_set AND last_use.region = wanted.region
-                 AND last_use.outcome = 'success'",
-                rows_of_placeholders(chunk.len(), 2)
-            ));
-            for key in chunk {
-                let (key_set, region) = set_and_region(&key.to_string());
-                query = query.bind(key_set).bind(region);
-            }
-            for row in &query.fetch_all(&self.pool).await.about(WHAT)? {
-                let last_use = last_use(row)?;
-                found.insert(last_use.key.clone(), last_use);
-            }
-        }
-        Ok(found)
-    }
-
     /// The newest uses of every key there ever was one of, refused and failed ones too: by key set, in the order of
     /// keys and outcomes.
     pub async fn all_last_uses(&self) -> Result<BTreeMap<String, Vec<LastUse>>> {
@@ -215,16 +150,14 @@ impl Store {
         Ok(found.into_values().collect())
     }
 
-    /// How many uses could not be attributed to a key, by account and Region, from one hour to another (both in it).
-    pub async fn unattributed(&self, from: i64, to: i64) -> Result<BTreeMap<(String, String), u64>> {
+    /// How many uses could not be attributed to a key, by account and Region, up to an hour.
+    pub async fn unattributed(&self, to: i64) -> Result<BTreeMap<(String, String), u64>> {
         // Summed here: a sum of BIGINT is NUMERIC on PostgreSQL.
-        let rows =
-            sqlx::query("SELECT account, region, count FROM unattributed WHERE hour >= $1 AND hour <= $2")
-                .bind(from)
-                .bind(to)
-                .fetch_all(&self.pool)
-                .await
-                .about(WHAT)?;
+        let rows = sqlx::query("SELECT account, region, count FROM unattributed WHERE hour <= $1")
+            .bind(to)
+            .fetch_all(&self.pool)
+            .await
+            .about(WHAT)?;
         let mut found = BTreeMap::new();
         for row in &rows {
             let place = (column(row, 0, WHAT)?, column(row, 1, WHAT)?);
