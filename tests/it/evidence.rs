@@ -1,5 +1,7 @@
 //! `keyward evidence verify-logs` and the daemon's own check, on what the built-in AWS delivers.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -185,11 +187,18 @@ fn a_copy_on_disk_is_verified_without_aws() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, body).unwrap();
     }
+    // Where a Region is asked for that the environment does not name.
+    let metadata = TcpListener::bind("127.0.0.1:0").unwrap();
+    metadata.set_nonblocking(true).unwrap();
+    let endpoint = format!("http://{}", metadata.local_addr().unwrap());
     let run = || {
         let copy = root.to_str().unwrap();
         let arguments = ["--log", "error", "evidence", "verify-logs", copy, "--public-keys", "keys.json"];
         let mut command = lab.keyward(&arguments);
+        command.env_remove("AWS_REGION").env_remove("AWS_EC2_METADATA_DISABLED");
+        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint);
         let ran = Ran::of(command.args(["--format", "json"]).env("AWS_ENDPOINT_URL", "http://127.0.0.1:9"));
+        assert_eq!(metadata.accept().map(|_| ()).unwrap_err().kind(), ErrorKind::WouldBlock);
         (ran.code, ran.json())
     };
     let (code, document) = run();
