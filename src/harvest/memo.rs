@@ -1,6 +1,6 @@
 //! What the estate says of an event, asked for once for all events that differ in nothing that it hangs on.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -79,19 +79,13 @@ pub struct Memo {
 #[derive(Debug)]
 struct Entry {
     hash: u64,
-    name: String,
-    source: String,
-    /// The rest of what it hangs on: the raw `awsRegion`, `errorCode` and `resources`.
-    fields: [Vec<u8>; 3],
+    /// What it hangs on, in one piece: it is compared with each record, and to fetch it is what that costs.
+    question: Box<[u8]>,
     insight: Arc<Insight>,
 }
 
 /// What an answer hangs on, as it stands in a record.
-struct Question<'r> {
-    source: &'r str,
-    name: &'r str,
-    fields: [&'r [u8]; 3],
-}
+struct Question<'r>([&'r [u8]; 5]);
 
 impl Memo {
     /// Forgets what held as of another version.
@@ -123,13 +117,7 @@ impl Memo {
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
-        let entry = Entry {
-            hash,
-            name: question.name.to_owned(),
-            source: question.source.to_owned(),
-            fields: question.fields.map(<[u8]>::to_vec),
-            insight: Arc::clone(&insight),
-        };
+        let entry = Entry { hash, question: question.in_one_piece(), insight: Arc::clone(&insight) };
         self.known.insert_unique(hash, entry, |entry| entry.hash);
         insight
     }
@@ -140,27 +128,42 @@ impl<'r> Question<'r> {
         let raw = |field| envelope.field(field).map_or(&[][..], Raw::bytes);
         // Only calls of AWS KMS are about keys.
         let resources = if interest.is_kms { raw(Field::Resources) } else { &[] };
-        Self {
-            source: &interest.source,
-            name: &interest.name,
-            fields: [raw(Field::AwsRegion), raw(Field::ErrorCode), resources],
-        }
+        Self([
+            interest.name.as_bytes(),
+            interest.source.as_bytes(),
+            raw(Field::AwsRegion),
+            raw(Field::ErrorCode),
+            resources,
+        ])
     }
 
     fn hash(&self, hasher: &RandomState) -> u64 {
         let mut state = hasher.build_hasher();
-        self.name.hash(&mut state);
-        self.source.hash(&mut state);
-        self.fields.hash(&mut state);
+        for part in self.0 {
+            state.write(part);
+        }
         state.finish()
     }
 
+    /// The parts one behind the other, each with an end that is in none of them: they are texts, or stand in JSON.
+    fn in_one_piece(&self) -> Box<[u8]> {
+        self.0.iter().flat_map(|part| part.iter().copied().chain([PART_END])).collect()
+    }
+
     fn is_that_of(&self, entry: &Entry) -> bool {
-        self.fields.iter().zip(&entry.fields).all(|(one, other)| one == other)
-            && self.name == entry.name
-            && self.source == entry.source
+        let mut rest = &*entry.question;
+        for part in self.0 {
+            match rest.strip_prefix(part) {
+                Some([PART_END, after @ ..]) => rest = after,
+                _ => return false,
+            }
+        }
+        rest.is_empty()
     }
 }
+
+/// In no text: it is no UTF-8.
+const PART_END: u8 = 0xff;
 
 /// Looks at a record as a whole, and keeps what holds for all that differ from it in nothing of the question.
 fn ask(envelope: &Envelope<'_>, look: Look<'_>) -> Insight {
