@@ -26,6 +26,7 @@ use super::http::{paced_client, shared_client};
 use super::outcome::{Failure, chain, chain_text};
 use super::pace::Paces;
 use super::readings::{Readings, RequestCounts};
+use super::s3::BucketClients;
 use crate::config::Accounts;
 use crate::model::{AccountId, ReadingResult, Region};
 
@@ -252,21 +253,17 @@ impl Clients {
         }
     }
 
-    /// S3 in a Region, with the credentials of an account. The bucket may be another account's.
-    pub(crate) fn s3(&self, account: &AccountId, region: &Region) -> Result<aws_sdk_s3::Client, Failure> {
+    /// The buckets that the credentials of an account reach, be they another account's; each is first asked for in a
+    /// Region.
+    pub(crate) fn buckets(&self, account: &AccountId, region: &Region) -> Result<BucketClients, Failure> {
         // It is refused where there are no credentials of that account.
         self.region(account, region)?;
-        let config = aws_sdk_s3::config::Builder::from(&self.base)
-            .region(aws_config::Region::new(region.to_string()))
-            // An endpoint of its own has no names for buckets.
-            .force_path_style(self.base.endpoint_url().is_some())
-            .retry_partition(retry_partition(account, "s3", region.as_str()))
-            .interceptor(self.counter());
-        let config = match self.role_of(account) {
-            Some(credentials) => config.credentials_provider(credentials),
-            None => config,
-        };
-        Ok(aws_sdk_s3::Client::from_conf(config.build()))
+        let mut base = self.base.clone().into_builder().region(aws_config::Region::new(region.to_string()));
+        if let Some(credentials) = self.role_of(account) {
+            base = base.credentials_provider(credentials);
+        }
+        let retries = retry_partition(account, "s3", region.as_str());
+        Ok(BucketClients::new(base.build(), Arc::clone(&self.counts)).with_retries(retries))
     }
 
     fn counter(&self) -> CountRequests {

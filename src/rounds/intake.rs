@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -76,7 +77,7 @@ impl QueueIntake {
 /// comes back once the mistake is mended.
 async fn read_of(reading: JoinHandle<Vec<Part>>) -> Result<Vec<Part>, String> {
     reading.await.map_err(|error| {
-        format!("the log file cannot be read because of a mistake in Keyward, please report it: {error}")
+        format!("the events cannot be read because of a mistake in Keyward, please report it: {error}")
     })
 }
 
@@ -110,8 +111,9 @@ impl Intake for QueueIntake {
         read_of(reading).await
     }
 
-    fn harvest_records(&self, mark: String, records: Vec<serde_json::Value>) -> Vec<Part> {
-        self.rounds.pipeline.harvest_values(&mark, &records)
+    async fn harvest_records(&self, mark: String, records: Vec<Value>) -> Result<Vec<Part>, String> {
+        let pipeline = Arc::clone(&self.rounds.pipeline);
+        read_of(tokio::task::spawn_blocking(move || pipeline.harvest_values(&mark, &records))).await
     }
 
     async fn commit(

@@ -15,6 +15,9 @@ use super::matcher::Matcher;
 /// As many rules as are looked at one by one in about the time that it takes to look for texts in a field.
 pub(super) const FEW: usize = 8;
 
+/// When so many texts were found, to go on looking takes longer than to look at the rules.
+const MANY: usize = 1_000;
+
 /// Texts in a field of the record, of which one has to be there for a condition to hold or to be unknown.
 #[derive(Debug, Clone)]
 struct Guard<'e> {
@@ -77,7 +80,7 @@ struct GuardedField {
 pub(super) enum Seen {
     /// These may hold, in the order of their numbers, and no other.
     Only(Vec<usize>),
-    /// Nothing: what is in the field takes more than a look.
+    /// Nothing: what is in the field takes more than a look, or has too many of the texts.
     Nothing,
 }
 
@@ -147,8 +150,12 @@ impl GuardedField {
             Some(Scalar::Text(text)) if text.is_ascii() => text,
             _ => return Flow::Stop,
         };
-        let matches = self.texts.find_overlapping_iter(text);
-        found.extend(matches.filter_map(|found| self.rules.get(found.pattern().as_usize())));
+        for place in self.texts.find_overlapping_iter(text) {
+            found.extend(self.rules.get(place.pattern().as_usize()));
+            if found.len() > MANY {
+                return Flow::Stop;
+            }
+        }
         Flow::On
     }
 }
@@ -207,6 +214,7 @@ mod tests {
             Fact::Unknown("not read".to_owned()),
             Fact::from("\u{17f}omeone-3"),
             Fact::map([("x", Fact::from("someone-3"))]),
+            Fact::from("someone-3".repeat(MANY + 1).as_str()),
         ] {
             assert_eq!(seen(no_text), Seen::Nothing);
         }

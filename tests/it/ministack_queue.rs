@@ -39,8 +39,8 @@ impl Intake for Remembering {
         tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())
     }
 
-    fn harvest_records(&self, _mark: String, records: Vec<Value>) -> Self::Part {
-        ids("a message", &Value::Array(records))
+    async fn harvest_records(&self, _mark: String, records: Vec<Value>) -> Result<Self::Part, String> {
+        Ok(ids("a message", &Value::Array(records)))
     }
 
     async fn commit(&self, _: SourceKind, parts: Vec<Self::Part>, _: Vec<Reading>) -> anyhow::Result<()> {

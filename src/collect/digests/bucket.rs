@@ -1,6 +1,5 @@
 //! Digest and log files in a bucket.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_sdk_s3::Client;
@@ -8,14 +7,13 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use tokio::sync::{Mutex, OnceCell};
 
 use super::{MAX_LOG, Read, why};
 use crate::collect::api::{Api, GET_OBJECT, LIST_BUCKET};
 use crate::collect::clients::Clients;
 use crate::collect::outcome::Failure;
 use crate::collect::readings::Readings;
-use crate::collect::s3::{list_page, told_region};
+use crate::collect::s3::{BucketClients, list_page, where_it_is};
 use crate::integrity::{
     Digest, DigestName, Fetched, Inflated, Inflater, ListedLog, LogOutcome, MAX_DIGEST, Signature,
 };
@@ -28,11 +26,10 @@ const PIECE: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Bucket {
     account: AccountId,
-    /// Where S3 is asked where a bucket is.
+    /// Where a bucket is asked for first.
     asked_in: Region,
     name: String,
-    first: Client,
-    clients_by_name: Mutex<BTreeMap<String, Arc<OnceCell<Client>>>>,
+    clients: BucketClients,
     readings: Arc<Readings>,
 }
 
@@ -43,40 +40,12 @@ impl Bucket {
         name: &str,
         readings: Arc<Readings>,
     ) -> Result<Self, Failure> {
-        let first = clients.s3(&account, &asked_in)?;
-        Ok(Self {
-            account,
-            asked_in,
-            name: name.to_owned(),
-            first,
-            clients_by_name: Mutex::default(),
-            readings,
-        })
+        let clients = clients.buckets(&account, &asked_in)?;
+        Ok(Self { account, asked_in, name: name.to_owned(), clients, readings })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The client for the Region that a bucket is in.
-    async fn client(&self, bucket: &str) -> Client {
-        let cell = Arc::clone(self.clients_by_name.lock().await.entry(bucket.to_owned()).or_default());
-        cell.get_or_init(|| self.find(bucket)).await.clone()
-    }
-
-    async fn find(&self, bucket: &str) -> Client {
-        // S3 tells where a bucket is even as it refuses; if it does not, the next call fails and says why.
-        let region = match self.first.head_bucket().bucket(bucket).send().await {
-            Ok(output) => output.bucket_region().map(str::to_owned),
-            Err(error) => told_region(&error),
-        };
-        match region.filter(|region| region.as_str() != self.asked_in.as_str()) {
-            None => self.first.clone(),
-            Some(region) => {
-                let config = self.first.config().to_builder().region(aws_sdk_s3::config::Region::new(region));
-                Client::from_conf(config.build())
-            }
-        }
     }
 
     fn record<T, E>(&self, api: Api, outcome: Result<T, SdkError<E, HttpResponse>>) -> Result<T, Failure>
@@ -96,11 +65,10 @@ impl Bucket {
         wanted: impl Fn(&str) -> bool + Send,
     ) -> Result<Vec<String>, Failure> {
         let bucket = bucket.unwrap_or(&self.name);
-        let client = self.client(bucket).await;
         let mut keys = Vec::new();
         let mut token = None;
         loop {
-            let page = list_page(&client, bucket, prefix, Some(after), token).await;
+            let page = list_page(&self.clients, bucket, prefix, Some(after), token).await;
             let page = self.record(LIST_BUCKET, page)?;
             let found = page.contents().iter().filter_map(|object| object.key());
             let before = keys.len();
@@ -114,18 +82,15 @@ impl Bucket {
     }
 
     pub(super) async fn folders(&self, prefix: &str) -> Result<Vec<String>, Failure> {
-        let client = self.client(&self.name).await;
         let mut folders = Vec::new();
         let mut token = None;
         loop {
-            let request = client
-                .list_objects_v2()
-                .bucket(&self.name)
-                .prefix(prefix)
-                .delimiter("/")
-                .set_continuation_token(token)
-                .send();
-            let page = self.record(LIST_BUCKET, request.await)?;
+            let ask = |client: Client| {
+                let request = client.list_objects_v2().bucket(&self.name).prefix(prefix).delimiter("/");
+                request.set_continuation_token(token.clone()).send()
+            };
+            let page = where_it_is(&self.clients, &self.name, None, ask).await;
+            let page = self.record(LIST_BUCKET, page)?;
             let found = page.common_prefixes().iter().filter_map(|common| common.prefix());
             folders.extend(found.map(str::to_owned));
             token = page.next_continuation_token().map(str::to_owned);
@@ -173,8 +138,8 @@ impl Bucket {
     }
 
     async fn get(&self, bucket: &str, key: &str) -> Result<GetObjectOutput, Failure> {
-        let client = self.client(bucket).await;
-        self.record(GET_OBJECT, client.get_object().bucket(bucket).key(key).send().await)
+        let ask = |client: Client| client.get_object().bucket(bucket).key(key).send();
+        self.record(GET_OBJECT, where_it_is(&self.clients, bucket, None, ask).await)
     }
 
     /// What an object holds, as it comes: a failure is a connection that broke, a problem the object's own.

@@ -30,7 +30,7 @@ const DUE_AFTER: TimeDelta = TimeDelta::hours(3);
 /// Where digest and log files are.
 #[derive(Debug)]
 pub(crate) enum Shelf {
-    Bucket(Bucket),
+    Bucket(Box<Bucket>),
     Disk(Disk),
 }
 
@@ -128,7 +128,7 @@ impl Collector {
             LogSource::Bucket { account, region, name } => {
                 let place = (account.clone(), region.clone());
                 let in_s3 = Bucket::new(&self.clients, place, name, std::sync::Arc::clone(&readings));
-                (Shelf::Bucket(in_s3.map_err(|failure| why(&failure))?), Some(account.clone()))
+                (Shelf::Bucket(Box::new(in_s3.map_err(|failure| why(&failure))?)), Some(account.clone()))
             }
             LogSource::Disk(path) => (Shelf::Disk(Disk::new(path)), own.cloned()),
         };

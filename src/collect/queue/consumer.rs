@@ -207,10 +207,14 @@ impl<I: Intake> Consumer<I> {
         }
         let mut fates = Vec::with_capacity(messages.len());
         for (message, told) in messages.iter().zip(&told) {
+            let mut fate = fate(told, &unread);
             if let Ok(Announcement::Records(records)) = told {
-                parts.push(self.intake.harvest_records(format!("sqs/{}", message.id), records.clone()));
+                match self.intake.harvest_records(format!("sqs/{}", message.id), records.clone()).await {
+                    Ok(part) => parts.push(part),
+                    Err(detail) => fate = Fate::Retry { kind: UnreadKind::Unreadable.as_str(), detail },
+                }
             }
-            fates.push(fate(told, &unread));
+            fates.push(fate);
         }
         Taken { fates, parts }
     }

@@ -23,7 +23,14 @@ pub trait Intake: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Part, String>> + Send;
 
     /// Takes records that came in a message.
-    fn harvest_records(&self, mark: String, records: Vec<serde_json::Value>) -> Self::Part;
+    ///
+    /// # Errors
+    /// The same.
+    fn harvest_records(
+        &self,
+        mark: String,
+        records: Vec<serde_json::Value>,
+    ) -> impl Future<Output = Result<Self::Part, String>> + Send;
 
     /// Commits the parts in one transaction; parts that were committed before change nothing. Once it is done the
     /// messages are deleted.

@@ -54,8 +54,11 @@ impl Intake for Fake {
         .map_err(|error| error.to_string())
     }
 
-    fn harvest_records(&self, mark: String, records: Vec<Value>) -> Part {
-        (mark, Value::Array(records).to_string(), false)
+    async fn harvest_records(&self, mark: String, records: Vec<Value>) -> Result<Part, String> {
+        if records.iter().any(|record| record["eventName"] == PANICS) {
+            return Err(PANICS.to_owned());
+        }
+        Ok((mark, Value::Array(records).to_string(), false))
     }
 
     async fn commit(
@@ -280,16 +283,35 @@ async fn missing_denied_and_broken_objects_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_log_file_that_a_mistake_of_ours_keeps_from_being_read_goes_the_way_of_the_redrive_policy() {
+async fn what_a_mistake_of_ours_keeps_from_being_read_goes_the_way_of_the_redrive_policy() {
     let stage = stage().await;
     stage.put("logs", "a.json.gz", gzip(LOG));
     stage.put("logs", "b.json.gz", gzip(PANICS.as_bytes()));
     stage.announce("logs", "a.json.gz").await;
     stage.announce("logs", "b.json.gz").await;
+    let record = json!({ "eventID": "e", "eventName": PANICS, "eventSource": "s", "eventTime": "t" });
+    stage.send(&record.to_string()).await;
     let _running = stage.start().await;
-    stage.until("it is given up", || stage.depth(DEAD) == 1 && stage.depth(QUEUE) == 0).await;
+    stage.until("both are given up", || stage.depth(DEAD) == 2 && stage.depth(QUEUE) == 0).await;
     assert_eq!(stage.committed().len(), 1, "the other one is taken in");
-    assert!(stage.shows("keyward_queue_problems_total{queue=\"events\",reason=\"unreadable\"} 3"));
+    assert!(stage.shows("keyward_queue_problems_total{queue=\"events\",reason=\"unreadable\"} 6"));
+}
+
+#[tokio::test]
+async fn objects_of_a_bucket_in_another_region_are_found_at_once_by_all_who_ask() {
+    let stage = stage().await;
+    let now = stage.sandbox.world().lock().unwrap().now();
+    let (own, ireland) = ("111122223333".parse().unwrap(), "eu-west-1".parse().unwrap());
+    stage.sandbox.world().lock().unwrap().s3.put_bucket(&own, &ireland, "ireland", now);
+    let keys: Vec<String> = (0..8).map(|number| format!("{number}.json.gz")).collect();
+    for key in &keys {
+        stage.put("ireland", key, gzip(LOG));
+    }
+    stage.send(&json!({ "s3Bucket": "ireland", "s3ObjectKey": keys }).to_string()).await;
+    let _running = stage.start().await;
+    stage.until("they are read", || stage.depth(QUEUE) == 0).await;
+    assert_eq!(stage.committed().len(), keys.len());
+    assert!(stage.shows("keyward_queue_messages_total{queue=\"events\",result=\"retried\"} 0"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::SdkConfig;
+use aws_smithy_runtime::client::retries::RetryPartition;
 
 use super::super::count::CountRequests;
 use super::super::readings::RequestCounts;
@@ -17,6 +18,7 @@ const BUCKETS: usize = 1000;
 pub(crate) struct BucketClients {
     base: SdkConfig,
     counts: Arc<RequestCounts>,
+    retries: Option<RetryPartition>,
     by_region: Mutex<BTreeMap<String, aws_sdk_s3::Client>>,
     /// Where buckets turned out to be.
     regions: Mutex<BTreeMap<String, String>>,
@@ -31,7 +33,13 @@ impl fmt::Debug for BucketClients {
 impl BucketClients {
     /// Clients with the credentials of `base`. `counts` is told of every request.
     pub(crate) fn new(base: SdkConfig, counts: Arc<RequestCounts>) -> Self {
-        Self { base, counts, by_region: Mutex::default(), regions: Mutex::default() }
+        let (by_region, regions) = (Mutex::default(), Mutex::default());
+        Self { base, counts, retries: None, by_region, regions }
+    }
+
+    /// The same with a budget of retries of their own.
+    pub(crate) fn with_retries(self, partition: RetryPartition) -> Self {
+        Self { retries: Some(partition), ..self }
     }
 
     /// A client for the Region that a bucket is in, as far as anybody told.
@@ -49,16 +57,16 @@ impl BucketClients {
     }
 
     fn new_client(&self, region: String) -> aws_sdk_s3::Client {
-        let config = aws_sdk_s3::config::Builder::from(&self.base)
+        let mut config = aws_sdk_s3::config::Builder::from(&self.base)
             .region(aws_config::Region::new(region))
             // An endpoint of one's own seldom has a name for each bucket.
             .force_path_style(self.base.endpoint_url().is_some())
-            .interceptor(CountRequests::new(Arc::clone(&self.counts)))
-            .build();
-        aws_sdk_s3::Client::from_conf(config)
+            .interceptor(CountRequests::new(Arc::clone(&self.counts)));
+        config.set_retry_partition(self.retries.clone());
+        aws_sdk_s3::Client::from_conf(config.build())
     }
 
-    /// Remembers where a bucket is; false if that was known.
+    /// Remembers where a bucket is; false if there is no such Region.
     pub(super) fn moved(&self, bucket: &str, region: &str) -> bool {
         if region.parse::<Region>().is_err() {
             return false;
@@ -67,6 +75,7 @@ impl BucketClients {
         if regions.len() > BUCKETS {
             regions.clear();
         }
-        regions.insert(bucket.to_owned(), region.to_owned()).as_deref() != Some(region)
+        regions.insert(bucket.to_owned(), region.to_owned());
+        true
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -104,7 +105,7 @@ pub(crate) async fn fetch(
     object: &ObjectRef,
     shutdown: &CancellationToken,
 ) -> Result<Fetched, Unread> {
-    let answer = where_it_is(aws, &object.bucket, || get(aws, object)).await;
+    let answer = where_it_is(aws, &object.bucket, object.region.as_deref(), |s3| get(s3, object)).await;
     let answer = answer.map_err(|error| explain(object, &error))?;
     let etag = answer.e_tag.as_deref().or(object.etag.as_deref()).unwrap_or_default();
     let mark = mark_of(&object.bucket, &object.key, etag);
@@ -116,10 +117,9 @@ pub(crate) async fn fetch(
 }
 
 async fn get(
-    aws: &BucketClients,
+    s3: Client,
     object: &ObjectRef,
 ) -> Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>> {
-    let s3 = aws.client(&object.bucket, object.region.as_deref());
     let request = s3.get_object().bucket(&object.bucket).key(&object.key);
     request.set_version_id(object.version.clone()).send().await
 }

@@ -1,6 +1,5 @@
 //! What is in a bucket.
 
-use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::list_objects_v2::{ListObjectsV2Error, ListObjectsV2Output};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -19,14 +18,17 @@ pub(crate) struct ListedObject {
 
 /// One page of the objects below a prefix, after a key if there is one.
 pub(crate) async fn list_page(
-    client: &Client,
+    aws: &BucketClients,
     bucket: &str,
     prefix: &str,
     after: Option<&str>,
     token: Option<String>,
 ) -> Result<ListObjectsV2Output, SdkError<ListObjectsV2Error, HttpResponse>> {
-    let request = client.list_objects_v2().bucket(bucket).prefix(prefix);
-    request.set_start_after(after.map(str::to_owned)).set_continuation_token(token).send().await
+    where_it_is(aws, bucket, None, |client| {
+        let request = client.list_objects_v2().bucket(bucket).prefix(prefix);
+        request.set_start_after(after.map(str::to_owned)).set_continuation_token(token.clone()).send()
+    })
+    .await
 }
 
 /// All objects below a prefix that are wanted, in the order of their keys.
@@ -38,11 +40,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<ListedObject>, Failure> {
     let (mut objects, mut token) = (Vec::new(), None::<String>);
     loop {
-        let ask = || {
-            let (client, token) = (aws.client(bucket, None), token.clone());
-            async move { list_page(&client, bucket, prefix, None, token).await }
-        };
-        let page = where_it_is(aws, bucket, ask).await;
+        let page = list_page(aws, bucket, prefix, None, token).await;
         let page = page.map_err(|error| Failure::of(LIST_BUCKET, &error))?;
         for object in page.contents() {
             let Some(key) = object.key().filter(|key| wanted(key)) else { continue };
