@@ -42,7 +42,7 @@ const EVENTS_A_FILE: usize = 25_000;
 /// How many percent of the events are of AWS KMS, unless that is what is measured.
 const KMS_PERCENT: u64 = 50;
 /// How often each thing is measured; the least counts, since other work only ever adds.
-const TIMES: usize = 3;
+const TIMES: usize = 5;
 /// The least share of the speed of decompression alone.
 const SHARE_OF_INFLATION: f64 = 0.65;
 /// The least gain of a second core.

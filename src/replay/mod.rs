@@ -68,7 +68,7 @@ pub async fn replay(
     // The workers have their own; when the last of them ends, so do the parts.
     drop(out);
     while let Some(first) = parts.recv().await {
-        let parcel = gather(first, &mut parts, &mut summary).await;
+        let parcel = gather(first, &mut parts, &workers, &mut summary).await;
         commit(&pipeline, parcel, &*watcher, &mut summary).await?;
     }
     workers.join().await?;
@@ -89,8 +89,14 @@ async fn skip_processed(
     Ok(left)
 }
 
-/// Takes along what comes next, up to what is committed together: the more it is, the less there is to write.
-async fn gather(first: Read, more: &mut mpsc::Receiver<Read>, summary: &mut Summary) -> Vec<Part> {
+/// Takes along what comes next, up to what is committed together: the more it is, the less there is to write. While the
+/// last inputs are read nothing is waited for, so that less is left to commit when they are.
+async fn gather(
+    first: Read,
+    more: &mut mpsc::Receiver<Read>,
+    workers: &Workers,
+    summary: &mut Summary,
+) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut records = 0;
     let mut next = Some(first);
@@ -105,7 +111,11 @@ async fn gather(first: Read, more: &mut mpsc::Receiver<Read>, summary: &mut Summ
             Read::Skipped { input } => summary.files_skipped.push(input),
             Read::Failed(error) => summary.unreadable.push(error),
         }
-        next = if records < RECORDS_A_COMMIT { more.recv().await } else { None };
+        next = match records < RECORDS_A_COMMIT {
+            true if workers.are_at_the_last() => more.try_recv().ok(),
+            true => more.recv().await,
+            false => None,
+        };
     }
     parts
 }

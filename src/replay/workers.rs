@@ -29,11 +29,15 @@ pub(super) enum Read {
 #[derive(Debug)]
 pub(super) struct Workers {
     running: JoinSet<()>,
+    inputs: Inputs,
 }
+
+/// Those that nobody has taken yet.
+type Inputs = Arc<Mutex<VecDeque<Input>>>;
 
 struct Worker {
     pipeline: Arc<Pipeline>,
-    inputs: Arc<Mutex<VecDeque<Input>>>,
+    inputs: Inputs,
     limits: Limits,
     out: mpsc::Sender<Read>,
     watcher: Arc<dyn Watcher>,
@@ -62,7 +66,12 @@ impl Workers {
             };
             running.spawn_blocking(move || worker.run());
         }
-        Self { running }
+        Self { running, inputs }
+    }
+
+    /// Whether the last inputs are being read.
+    pub(super) fn are_at_the_last(&self) -> bool {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Waits for all of them.
