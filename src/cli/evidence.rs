@@ -80,7 +80,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
     };
     let collector = Collector::new(&config, sdk, BTreeMap::new(), Arc::new(Unwatched));
     let place = find(&args, &collector, keys.is_some()).await?;
-    let first = if place.is_copy() { DateTime::UNIX_EPOCH } else { to - TimeDelta::days(1) };
+    let first = if is_copy { DateTime::UNIX_EPOCH } else { to - TimeDelta::days(1) };
     let from = args.start_time.unwrap_or(first);
     if from > to {
         return Err(UsageError(format!("--start-time {from} is after the end, {to}")).into());
@@ -119,10 +119,6 @@ enum Place {
 }
 
 impl Place {
-    fn is_copy(&self) -> bool {
-        matches!(self, Self::Copy { .. })
-    }
-
     fn name(&self) -> String {
         match self {
             Self::Bucket { name, prefix, .. } => format!("s3://{name}/{prefix}"),

@@ -9,6 +9,9 @@ const MANY_EXACT: usize = 8;
 /// Up to this many prefixes, suffixes and the like are tested one after the other; beyond, by one regex.
 const FEW_SIMPLE: usize = 3;
 
+/// Up to this many texts are kept a second time, to be looked for with those of other rules.
+const MANY_NEEDED: usize = 64;
+
 /// What a pattern is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
@@ -232,7 +235,7 @@ impl TextTest {
         let regex = if sources.is_empty() { None } else { Some(compile(&sources.join("|"))?) };
         let simple = simple.into_iter().map(|(one, _)| one).collect();
         let texts = || patterns.iter().map(|pattern| Some(pattern.needed()?.into())).collect();
-        let needed = if regexes.is_empty() { texts() } else { None };
+        let needed = if regexes.is_empty() && patterns.len() <= MANY_NEEDED { texts() } else { None };
         Ok(Self { exact: Exact::new(exact), simple, regex, needed })
     }
 
@@ -244,7 +247,7 @@ impl TextTest {
     }
 
     /// ASCII texts of which any text that passes holds one, whatever the case of its letters; none if that cannot
-    /// be told.
+    /// be told, or there are very many.
     pub(super) fn needed(&self) -> Option<&[Box<str>]> {
         self.needed.as_deref()
     }
@@ -371,6 +374,9 @@ mod tests {
         assert!(names.iter().all(|name| many.matches(&name.to_uppercase())));
         assert!(!many.matches("Name"));
         assert_eq!(many.only_values().unwrap().len(), 40);
+        assert_eq!(many.needed().unwrap().len(), 40);
+        let very_many: Vec<String> = (0..=MANY_NEEDED).map(|at| at.to_string()).collect();
+        assert_eq!(test(&very_many.iter().map(String::as_str).collect::<Vec<_>>()).needed(), None);
 
         let mixed = test(&["exact", "pre*", "*post", "*in*", "a?c", "*other*"]);
         for text in ["EXACT", "prefix", "the post", "a in b", "abc", "some other"] {
